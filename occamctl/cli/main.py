@@ -40,15 +40,11 @@ class Lazy(TyperGroup):
         return list(_TEXTS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in _TEXTS:
-            return None
-        if not ctx.resilient_parsing and ctx.protected_args[:1] == [cmd_name] or _called(cmd_name):
-            return _load(cmd_name)
-        return _stub(cmd_name)
+        return _stub(cmd_name) if cmd_name in _TEXTS else None
 
-
-def _called(name: str) -> bool:
-    return name in sys.argv[1:] or "_OCCAMCTL_COMPLETE" in os.environ
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command and _load(command.name), rest
 
 
 def _stub(name: str) -> Any:
