@@ -130,3 +130,28 @@ def _live(hosts: list[str]) -> Iterator[Say]:
         for host in hosts:
             say(host, "")
         yield say
+
+
+def status(seen: Mapping[str, object], output: str = "table") -> None:
+    """The whole of `occamctl status`: one table each, and what is wrong at the end."""
+    if output != "table":
+        data(seen, output)
+        return
+    line(f"Course {seen['course']} at {seen['url']}")
+    for title, columns in (
+        ("hosts", ("host", "role", "cores", "memory", "disk", "load", "engine", "state")),
+        ("services", ("service", "state", "message")),
+        ("students", ("username", "role", "group")),
+        ("notebooks", ("user", "state", "node", "message")),
+        ("clusters", ("owner", "name", "state", "wanted", "registered", "message")),
+    ):
+        line()
+        rows = seen[title]
+        assert isinstance(rows, list)
+        table(title.capitalize(), columns, rows)
+    wrong = seen["wrong"]
+    assert isinstance(wrong, list)
+    line()
+    line("Nothing is wrong." if not wrong else "What is wrong:")
+    for one in wrong:
+        line(f"  - {one}")

@@ -1,0 +1,205 @@
+"""Perform the steps of one stage: hosts side by side, the steps of one host in order."""
+
+from __future__ import annotations
+
+import secrets as random
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, singledispatchmethod
+from hashlib import sha256
+
+from occamctl import wait
+from occamctl.actions import users
+from occamctl.actions.session import MOST_AT_ONCE, Session
+from occamctl.engine import images, nodes, swarm
+from occamctl.engine.client import Engine
+from occamctl.errors import EngineError, HostError, OccamError, SpecError
+from occamctl.plan import desired, steps
+from occamctl.plan.steps import Step
+from occamctl.plan.wanted import Desired, Tags, tls_secrets, want
+
+Say = Callable[[str, str], None]
+SERVICE_START = 180
+"""Seconds that hub, gateway or proxy may take to run."""
+
+
+class Site:
+    """What the steps of one course act on."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.passwords: dict[str, str] = {}
+        self.passwords_file = ""
+
+    @cached_property
+    def builder(self) -> Engine | None:
+        """This machine's engine, when it has one and the course runs elsewhere; else the manager builds."""
+        if not self.session.course.hosts:
+            return None
+        try:
+            engine = Engine.local()
+            engine.api.ping()
+        except (OccamError, OSError):
+            return None
+        except Exception as error:  # noqa: BLE001  the SDK has no one class for "no engine here"
+            if type(error).__module__.startswith(("docker", "requests")):
+                return None
+            raise
+        return engine
+
+    @cached_property
+    def tls(self) -> dict[str, bytes]:
+        """Secrets of the proxy's certificate and key, by name."""
+        files = self.session.course.hub.tls
+        if files is None:
+            return {}
+        try:
+            certificate, key = files.certificate.read_bytes(), files.key.read_bytes()
+        except OSError as error:
+            raise SpecError(f"cannot read: {error.strerror}", where=str(error.filename), fix="see hub.tls") from None
+        names = tls_secrets(self.session.course, sha256(certificate + key).hexdigest()[:12])
+        return dict(zip(names, (certificate, key), strict=True))
+
+    @cached_property
+    def want(self) -> Desired:
+        course = self.session.course
+        tags = Tags(images.hub_image().tag, images.notebook_image(course.image).tag)
+        fingerprint = next(iter(self.tls), "").rpartition("-")[2]
+        return want(course, tags, fingerprint)
+
+    @singledispatchmethod
+    def perform(self, step: Step, say: Callable[[str], None]) -> None:
+        raise NotImplementedError(step)
+
+    @perform.register
+    def _(self, step: steps.FormSwarm, say: Callable[[str], None]) -> None:
+        nodes.form(self.session.manager, self.session.course.course, step.address, local=not self.session.course.hosts)
+
+    @perform.register
+    def _(self, step: steps.JoinSwarm, say: Callable[[str], None]) -> None:
+        nodes.join(
+            self.session.engine(step.host), self.session.manager, step.address, step.role, self.session.course.course
+        )
+
+    @perform.register
+    def _(self, step: steps.LabelNode, say: Callable[[str], None]) -> None:
+        nodes.label(self.session.manager, nodes.own_id(self.session.engine(step.host)), dict(step.labels))
+
+    @perform.register
+    def _(self, step: steps.BuildImage, say: Callable[[str], None]) -> None:
+        course = self.session.course
+        built = next(one for one in (images.hub_image(), images.notebook_image(course.image)) if one.tag == step.tag)
+        images.ensure_built(self.builder or self.session.manager, built, say)
+
+    @perform.register
+    def _(self, step: steps.SendImage, say: Callable[[str], None]) -> None:
+        target = self.session.engine(step.host)
+        images.deliver(self.builder or self.session.manager, target, [step.tag], say)
+
+    @perform.register
+    def _(self, step: steps.MakeNetwork, say: Callable[[str], None]) -> None:
+        swarm.ensure_network(self.session.manager, step.network)
+
+    @perform.register
+    def _(self, step: steps.MakeSecret, say: Callable[[str], None]) -> None:
+        value = self.tls.get(step.name) or random.token_hex(32).encode()
+        labels = desired.labels(self.session.course.course, "secret")
+        swarm.ensure_secret(self.session.manager, desired.Secret(step.name, value, labels))
+
+    @perform.register
+    def _(self, step: steps.MakeConfig, say: Callable[[str], None]) -> None:
+        swarm.ensure_config(self.session.manager, step.config)
+
+    @perform.register
+    def _(self, step: steps.RemoveConfig, say: Callable[[str], None]) -> None:
+        swarm.remove_config(self.session.manager, step.name)
+
+    @perform.register
+    def _(self, step: steps.PutService, say: Callable[[str], None]) -> None:
+        swarm.ensure_service(self.session.manager, step.service)
+
+    @perform.register
+    def _(self, step: steps.AwaitService, say: Callable[[str], None]) -> None:
+        await_service(self.session.manager, step.name)
+
+    @perform.register
+    def _(self, step: steps.PutAccounts, say: Callable[[str], None]) -> None:
+        made = users.ensure_accounts(self.session)
+        self.passwords.update(made.passwords)
+        self.passwords_file = str(made.path or "")
+
+    @perform.register
+    def _(self, step: steps.PutCluster, say: Callable[[str], None]) -> None:
+        gateway = self.session.gateway
+        if step.now is None:
+            gateway.post(
+                "/users/course/clusters",
+                {"name": step.name, "workers": step.workers, "driver": "connect", "declared": True},
+                timeout=120,
+            )
+        else:
+            gateway.put(f"/users/course/clusters/{step.name}/workers", {"workers": step.workers}, timeout=60)
+
+    @perform.register
+    def _(self, step: steps.RemoveCluster, say: Callable[[str], None]) -> None:
+        self.session.gateway.delete(f"/users/course/clusters/{step.name}", timeout=120)
+
+
+def await_service(engine: Engine, name: str) -> None:
+    """Wait until the service's task runs. Raises EngineError with the scheduler's words when it fails again and again."""
+
+    def look() -> tuple[str, str]:
+        tasks = swarm.tasks(engine, service_name=name)
+        if any(task.state == "running" and task.wanted == "running" for task in tasks):
+            return "running", ""
+        failed = [task for task in tasks if task.state in ("failed", "rejected")]
+        state = "failing" if len(failed) >= 3 else "starting"
+        latest = failed[0] if failed else (tasks[0] if tasks else None)
+        return state, latest.message if latest else "not scheduled yet"
+
+    state, message = wait.until(
+        look,
+        lambda seen: seen[0] != "starting",
+        f"start of {name}",
+        seconds=SERVICE_START,
+        describe=lambda seen: f"{seen[0]}: {seen[1]}",
+        fix=f"see: occamctl logs {name.rpartition('-')[2]}",
+    )
+    if state == "failing":
+        last = swarm.service_logs(engine, name, tail=5).strip().splitlines()
+        raise EngineError(
+            f"{name} does not start: {message}" + (f"; last lines: {' | '.join(last)}" if last else ""),
+            where=engine.name,
+            fix=f"see: occamctl logs {name.rpartition('-')[2]}",
+        )
+
+
+def apply(site: Site, planned: Sequence[Step], say: Say) -> None:
+    """Perform steps of one stage. One host's failure does not stop the others; the first error is raised at the end."""
+    common = [step for step in planned if not step.host]
+    by_host: dict[str, list[Step]] = {}
+    for step in planned:
+        if step.host:
+            by_host.setdefault(step.host, []).append(step)
+    _in_order(site, common, say)
+    # The swarm must be there before anybody joins it: the manager's steps go first.
+    manager = site.session.hosts[0]
+    if isinstance(planned[0], steps.FormSwarm | steps.JoinSwarm | steps.LabelNode):
+        _in_order(site, by_host.pop(manager, []), say)
+    errors: list[OccamError] = []
+    with ThreadPoolExecutor(max_workers=MOST_AT_ONCE) as pool:
+        for running in [pool.submit(_in_order, site, mine, say) for mine in by_host.values()]:
+            try:
+                running.result()
+            except OccamError as error:
+                errors.append(error)
+    if errors:
+        first = next((error for error in errors if isinstance(error, HostError)), errors[0])
+        first.others = [error for error in errors if error is not first]  # type: ignore[attr-defined]
+        raise first
+
+
+def _in_order(site: Site, mine: Sequence[Step], say: Say) -> None:
+    for step in mine:
+        say(step.host, step.what)
+        site.perform(step, lambda text, step=step: say(step.host, text))  # type: ignore[misc]

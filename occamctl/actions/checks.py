@@ -1,0 +1,92 @@
+"""What must hold before the first change: the checks of `course plan` and `course up` on the hosts as they are."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+
+from occamctl.actions.session import Session
+from occamctl.errors import DoesNotFit, HostError, SpecError
+from occamctl.plan.seen import Observed
+from occamctl.plan.wanted import Desired
+from occamctl.spec.units import human_size
+
+IMAGES_NEED = 8 << 30
+"""Bytes of disk that the images take on a host, while they are delivered."""
+
+
+def check(want: Desired, seen: Observed, session: Session) -> None:
+    """Raises DoesNotFit, HostError or SpecError; touches nothing."""
+    _memory(session, seen)
+    _disk(want, seen)
+    _port(session, want, seen)
+    _addresses(session, want, seen)
+    for image in session.course.image.from_ and [session.course.image.from_] or []:
+        if not image.strip():
+            raise SpecError("image.from is empty", fix="name an image, or take the key away")
+
+
+def _memory(session: Session, seen: Observed) -> None:
+    """Nothing asks for more memory or CPUs than the largest host has."""
+    facts = [there.facts for there in seen.hosts.values() if there.facts]
+    if not facts:
+        return
+    memory, cores = max(one.memory for one in facts), max(one.cores for one in facts)
+    course = session.course
+    for key, asked in (
+        ("notebook.mem_limit", course.notebook.mem_limit),
+        ("spark.worker.memory", course.spark.worker.memory),
+    ):
+        if asked > memory:
+            raise DoesNotFit(
+                f"{key}: {human_size(asked)} is more than any host has ({human_size(memory)})",
+                where=str(session.path),
+                fix=f"ask for at most {human_size(memory)}",
+            )
+    if course.spark.worker.cpus > cores:
+        raise DoesNotFit(
+            f"spark.worker.cpus: {course.spark.worker.cpus} is more than any host has ({cores})",
+            where=str(session.path),
+            fix=f"ask for at most {cores}",
+        )
+
+
+def _disk(want: Desired, seen: Observed) -> None:
+    for host, there in seen.hosts.items():
+        lacks = set(want.images[host]) - there.images
+        if lacks and there.facts and there.facts.disk_free < IMAGES_NEED:
+            raise DoesNotFit(
+                f"{human_size(there.facts.disk_free)} of disk left, the images need {human_size(IMAGES_NEED)}",
+                where=host,
+                fix="make room in the engine's data folder",
+            )
+
+
+def _port(session: Session, want: Desired, seen: Observed) -> None:
+    port, manager = session.course.hub.port, seen.hosts.get(want.manager)
+    proxy = session.names.proxy
+    if manager and manager.facts and proxy not in seen.services and port in manager.facts.listening:
+        raise HostError(
+            f"port {port} is in use",
+            where=want.manager,
+            fix="choose another hub.port in the course file, or stop what listens there (ss -ltnp)",
+        )
+
+
+def _addresses(session: Session, want: Desired, seen: Observed) -> None:
+    """The course's address pool must not hide a network that a host already reaches."""
+    if want.network.name in seen.networks:
+        return
+    pool = ipaddress.ip_network(session.course.network.pool)
+    for host, there in seen.hosts.items():
+        for route in _networks(there.facts.routes if there.facts else ()):
+            if route.prefixlen and route.overlaps(pool):
+                raise HostError(
+                    f"network.pool {pool} overlaps with its route to {route}",
+                    where=host,
+                    fix="choose another private range as network.pool in the course file",
+                )
+
+
+def _networks(routes: Iterable[str]) -> list[ipaddress.IPv4Network]:
+    return [ipaddress.IPv4Network(route, strict=False) for route in routes]

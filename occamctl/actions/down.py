@@ -1,0 +1,171 @@
+"""`course down`: everything with the course's label goes, from every host, and the hosts are as they were before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from occamctl.actions import homes
+from occamctl.actions.apply import Site
+from occamctl.actions.session import Session, each
+from occamctl.engine import leftovers, nodes, swarm
+from occamctl.engine.client import Engine
+from occamctl.errors import PartlyDone, Refused
+from occamctl.hosts.lock import holding
+from occamctl.plan.wanted import front_label
+from occamctl.spec import names
+from occamctl.spec.units import human_size
+
+Say = Callable[[str, str], None]
+PIECES_GONE = 120
+"""Seconds that services may take to end; a notebook's kernels get 30 of them."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is there to take down."""
+
+    hosts: dict[str, leftovers.Left]
+    homes: tuple[homes.Home, ...]
+    """Homes with somebody's own files."""
+
+    @property
+    def empty(self) -> bool:
+        return not any(left for left in self.hosts.values())
+
+
+def find(session: Session) -> Found:
+    """What the hosts hold of this course. Raises the errors of hosts when none answered."""
+    if not session.machines:
+        session.all_here()
+    answers, errors = each(session.machines, lambda host: leftovers.left(session.engine(host), session.course.course))
+    session.errors.update(errors)
+    return Found(answers, tuple(homes.with_work(session, _image_with_python(session, answers))))
+
+
+def _image_with_python(session: Session, there: dict[str, leftovers.Left]) -> str:
+    wanted = Site(session).want.images[session.hosts[0]][-1]
+    held = {tag for left in there.values() for tag in left.images}
+    return wanted if wanted in held or not held else next((tag for tag in sorted(held) if "notebook" in tag), wanted)
+
+
+def refuse_to_lose(found: Found) -> None:
+    """Raises Refused when homes hold work."""
+    if found.homes:
+        listed = "; ".join(
+            f"{home.owner}: {home.files} file{'s' if home.files != 1 else ''}, {human_size(home.size)}"
+            f" ({', '.join(home.some)}{', …' if home.files > len(home.some) else ''}) on {home.host}"
+            for home in found.homes[:5]
+        )
+        more = f"; and {len(found.homes) - 5} more" if len(found.homes) > 5 else ""
+        raise Refused(
+            f"{len(found.homes)} home{'s hold' if len(found.homes) != 1 else ' holds'} work: {listed}{more}",
+            fix="copy what is needed, then: occamctl course down --discard-work",
+        )
+
+
+def down(session: Session, say: Say, *, keep_images: bool = False) -> None:
+    """Take everything down. Raises PartlyDone when a host did not answer: run it again when it does."""
+    course = session.course.course
+    manager = session.hosts[0]
+    if manager in session.machines:
+        with holding(session.machines[manager], course):
+            _take_down(session, say, keep_images=keep_images)
+    else:
+        _take_down(session, say, keep_images=keep_images)
+    if session.errors:
+        failed = PartlyDone(
+            f"done, but not on {', '.join(sorted(session.errors))}",
+            fix="run: occamctl course down, again when they answer",
+        )
+        failed.others = list(session.errors.values())  # type: ignore[attr-defined]
+        raise failed
+
+
+def _take_down(session: Session, say: Say, *, keep_images: bool) -> None:
+    course, manager = session.course.course, session.hosts[0]
+    formed = False
+    if manager in session.machines and swarm.in_swarm(session.manager):
+        formed = nodes.formed_by(session.manager) == course
+        _services(session.manager, course, say)
+    _, errors = each(session.machines, lambda host: _containers(session.engine(host), course, say))
+    session.errors.update(errors)
+    if manager in session.machines and swarm.in_swarm(session.manager):
+        _ground(session.manager, course, say)
+        if not formed:
+            _unlabel(session)
+    _, errors = each(session.machines, lambda host: _rest(session.engine(host), course, say, keep_images))
+    session.errors.update(errors)
+    if formed:
+        _leave(session, say)
+
+
+def _services(engine: Engine, course: str, say: Say) -> None:
+    ours = {names.COURSE: course}
+    # The gateway first: nobody asks for anything new while the rest goes.
+    listed = sorted(swarm.services(engine, ours), key=lambda one: one["Spec"]["Labels"].get(names.KIND) != "gateway")
+    if listed:
+        say("", f"ending {len(listed)} services")
+    for one in listed:
+        swarm.remove_service(engine, one["Spec"]["Name"])
+    swarm.wait_absent(engine, ours, seconds=PIECES_GONE)
+
+
+def _containers(engine: Engine, course: str, say: Say) -> None:
+    say(engine.name, "waiting for containers to end")
+    leftovers.remove_containers(engine, course, seconds=PIECES_GONE)
+
+
+def _ground(engine: Engine, course: str, say: Say) -> None:
+    ours = {names.COURSE: course}
+    say("", "removing networks, secrets and settings")
+    for one in swarm.secrets(engine, ours):
+        swarm.remove_secret(engine, one["Spec"]["Name"])
+    for one in swarm.configs(engine, ours):
+        swarm.remove_config(engine, one["Spec"]["Name"])
+    for one in swarm.networks(engine, ours):
+        swarm.remove_network(engine, one["Name"])
+
+
+def _rest(engine: Engine, course: str, say: Say, keep_images: bool) -> None:
+    say(engine.name, "removing volumes")
+    leftovers.remove_volumes(engine, course)
+    if not keep_images and not leftovers.other_courses(engine, course):
+        say(engine.name, "removing images")
+        leftovers.remove_images(engine)
+    say(engine.name, "clean")
+
+
+def _unlabel(session: Session) -> None:
+    """The swarm was there before us and stays; our marks on its nodes go, and so do the nodes that we brought."""
+    course = session.course.course
+    by_id = {node.id: node for node in swarm.nodes(session.manager)}
+    for host in session.machines:
+        there = swarm.in_swarm(session.engine(host))
+        node = by_id.get(there["NodeID"]) if there else None
+        if node is None:
+            continue
+        if node.labels.get(nodes.JOINED) == course:
+            nodes.leave(session.engine(host))
+            nodes.forget(session.manager, node.id)
+        elif front_label(course) in node.labels:
+            nodes.label(session.manager, node.id, {front_label(course): None})
+
+
+def _leave(session: Session, say: Say) -> None:
+    """Nobody else uses the swarm that we formed: everyone leaves, the first manager last."""
+    others = leftovers.other_services(session.manager)
+    if others:
+        say("", f"the swarm stays: it runs {', '.join(others[:3])}")
+        return
+    manager = session.hosts[0]
+    rest = [host for host in session.machines if host != manager]
+
+    def leave(host: str) -> None:
+        say(host, "leaving the swarm")
+        nodes.leave(session.engine(host))
+        leftovers.remove_swarm_bridge(session.engine(host))
+
+    _, errors = each(rest, leave)
+    session.errors.update(errors)
+    leave(manager)

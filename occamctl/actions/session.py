@@ -1,0 +1,118 @@
+"""An open course: the file, one connection to each of its hosts, and an engine on each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from occamctl.actions.ask import Gateway
+from occamctl.engine.client import Engine
+from occamctl.errors import HostError, OccamError
+from occamctl.hosts.connection import Machine, connect_all
+from occamctl.hosts.facts import gather
+from occamctl.plan.observed import HostFacts
+from occamctl.plan.wanted import hosts_of
+from occamctl.spec import load, names
+from occamctl.spec.course import Course
+
+Answer = TypeVar("Answer")
+MOST_AT_ONCE = 16
+
+
+@dataclass
+class Session:
+    """What commands work with. `machines` and `errors` together name every host that was asked for."""
+
+    course: Course
+    path: Path
+    machines: dict[str, Machine]
+    errors: dict[str, HostError]
+    facts: dict[str, HostFacts] = field(default_factory=dict)
+    _engines: dict[str, Engine] = field(default_factory=dict)
+
+    @property
+    def names(self) -> names.Names:
+        return self.course.names
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return hosts_of(self.course)
+
+    def engine(self, host: str) -> Engine:
+        """The engine of `host`, opened at first use. Raises HostError when the host is not there."""
+        if host in self.errors:
+            raise self.errors[host]
+        if host not in self._engines:
+            machine = self.machines[host]
+            self._engines[host] = Engine.local() if machine.is_local else Engine.through(host, machine.docker_channel)
+        return self._engines[host]
+
+    @property
+    def engines(self) -> dict[str, Engine]:
+        """Engines of the hosts that answered."""
+        return {host: self.engine(host) for host in self.machines}
+
+    @property
+    def manager(self) -> Engine:
+        """The engine of the host that runs hub, gateway and proxy."""
+        return self.engine(self.hosts[0])
+
+    @property
+    def gateway(self) -> Gateway:
+        return Gateway(self.manager, self.names)
+
+    def all_here(self) -> None:
+        """Raise the error of the first host that did not answer, with those of the others."""
+        missing = list(self.errors.values())
+        if missing:
+            first = missing[0]
+            first.others = missing[1:]  # type: ignore[attr-defined]
+            raise first
+
+    def gather_facts(self) -> None:
+        """Facts of every host that answered, all at once; a host that fails moves to `errors`."""
+        answers, errors = each(self.machines, lambda host: gather(self.machines[host]))
+        self.facts.update(answers)
+        self.errors.update(errors)
+        for host in errors:
+            self.machines.pop(host).close()
+
+    def close(self) -> None:
+        for engine in self._engines.values():
+            engine.close()
+        for machine in self.machines.values():
+            machine.close()
+
+
+def each(
+    hosts: Iterable[str], ask: Callable[[str], Answer]
+) -> tuple[dict[str, Answer], dict[str, HostError]]:
+    """`ask` every host at the same time; one bad host does not hide the others."""
+    answers: dict[str, Answer] = {}
+    errors: dict[str, HostError] = {}
+    listed = list(hosts)
+    with ThreadPoolExecutor(max_workers=min(MOST_AT_ONCE, max(1, len(listed)))) as pool:
+        for host, asked in [(host, pool.submit(ask, host)) for host in listed]:
+            try:
+                answers[host] = asked.result()
+            except HostError as error:
+                errors[host] = error
+            except OccamError as error:
+                errors[host] = HostError(error.what, where=error.where or host, fix=error.fix)
+    return answers, errors
+
+
+@contextmanager
+def open_course(config: Path, *, manager_only: bool = False) -> Iterator[Session]:
+    """Load the course file and connect to its hosts (or to the manager only); everything is closed at the end."""
+    course = load.load(config)
+    machines, errors = connect_all(course, only=hosts_of(course)[:1] if manager_only else None)
+    session = Session(course, config, machines, errors)
+    try:
+        yield session
+    finally:
+        session.close()

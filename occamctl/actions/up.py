@@ -1,0 +1,77 @@
+"""`course up` and `course plan`: rounds of observe, diff, and doing the first stage, until nothing is left to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from occamctl import wait
+from occamctl.actions import readiness
+from occamctl.actions.apply import Site, apply
+from occamctl.actions.checks import check
+from occamctl.actions.observe import observe
+from occamctl.actions.session import Session
+from occamctl.errors import PartlyDone
+from occamctl.hosts.lock import holding
+from occamctl.plan.diff import diff, first_stage
+from occamctl.plan.steps import Step
+
+Say = Callable[[str, str], None]
+MOST_ROUNDS = 24
+
+
+@dataclass(frozen=True)
+class Up:
+    """What an `up` did."""
+
+    url: str
+    done: tuple[Step, ...] = ()
+    passwords: dict[str, str] = field(default_factory=dict, repr=False)
+    """First passwords of new accounts, when they were not written to a file."""
+    passwords_file: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+def plan(session: Session) -> list[Step]:
+    """What `up` would do. Raises the error of a host that cannot be used."""
+    site = Site(session)
+    session.all_here()
+    seen = observe(session, site.builder)
+    session.all_here()
+    check(site.want, seen, session)
+    return diff(site.want, seen)
+
+
+def up(session: Session, say: Say, planned: Sequence[Step]) -> Up:
+    """Bring the course up, when `planned` says that there is something to do.
+
+    Raises Busy when somebody else is at it, and PartlyDone when a round changes nothing although something is left.
+    """
+    if not planned:
+        return Up(readiness.url(session))
+    with holding(session.machines[session.hosts[0]], session.course.course):
+        return _rounds(session, say)
+
+
+def _rounds(session: Session, say: Say) -> Up:
+    site = Site(session)
+    done: list[Step] = []
+    before: list[Step] = []
+    for _ in range(MOST_ROUNDS):
+        seen = observe(session, site.builder)
+        session.all_here()
+        left = diff(site.want, seen)
+        if not left:
+            break
+        if left == before:
+            wait.nap(1)
+        before = left
+        now = first_stage(left)
+        apply(site, now, say)
+        done += now
+    else:
+        raise PartlyDone(
+            f"still to do: {'; '.join(step.what for step in before[:3])}", fix="run: occamctl course up, again"
+        )
+    warnings = readiness.check(session, say)
+    return Up(readiness.url(session), tuple(done), site.passwords, site.passwords_file, warnings)

@@ -1,0 +1,117 @@
+"""The steps that turn what is observed into what is desired. Pure; `[]` is the proof that a course is up."""
+
+from __future__ import annotations
+
+from occamctl.plan import steps
+from occamctl.plan.seen import Observed
+from occamctl.plan.steps import Step
+from occamctl.plan.wanted import Desired
+
+OWN_CLUSTER = "main"
+"""The course's cluster that `occamctl spark scale N` makes; the course file does not list it, so `up` leaves it alone."""
+
+
+def diff(want: Desired, seen: Observed) -> list[Step]:
+    """Every step that can be known now, in the order of the stages."""
+    return [
+        *_swarm(want, seen),
+        *_images(want, seen),
+        *_ground(want, seen),
+        *_front(want, seen),
+        *_people(want, seen),
+        *_clusters(want, seen),
+        *_left_over(want, seen),
+    ]
+
+
+def first_stage(planned: list[Step]) -> list[Step]:
+    """The steps of the first stage that has any: the others are planned again once these are done."""
+    return [step for step in planned if step.stage is planned[0].stage] if planned else []
+
+
+def _swarm(want: Desired, seen: Observed) -> list[Step]:
+    planned: list[Step] = []
+    for host in want.hosts:
+        there = seen.hosts.get(host)
+        address = there.facts.address if there and there.facts else host
+        if there is None or not there.in_swarm:
+            if host == want.manager:
+                planned.append(steps.FormSwarm(host, address))
+            else:
+                planned.append(steps.JoinSwarm(host, address, "manager" if want.roles[host] == "manager" else "worker"))
+        missing = {
+            key: value
+            for key, value in want.node_labels[host].items()
+            if seen.node_labels.get(host, {}).get(key) != value
+        }
+        if missing:
+            planned.append(steps.LabelNode(host, tuple(sorted(missing.items()))))
+    return planned
+
+
+def _images(want: Desired, seen: Observed) -> list[Step]:
+    planned: list[Step] = []
+    for tag in sorted({tag for tags in want.images.values() for tag in tags}):
+        lacking = [
+            host for host in want.hosts if tag in want.images[host] and tag not in _images_on(seen, host)
+        ]
+        if lacking and tag not in seen.builder_images:
+            planned.append(steps.BuildImage("", tag))
+        planned += [steps.SendImage(host, tag) for host in lacking]
+    return planned
+
+
+def _images_on(seen: Observed, host: str) -> frozenset[str]:
+    there = seen.hosts.get(host)
+    return there.images if there else frozenset()
+
+
+def _ground(want: Desired, seen: Observed) -> list[Step]:
+    planned: list[Step] = []
+    if want.network.name not in seen.networks:
+        planned.append(steps.MakeNetwork("", want.network))
+    planned += [steps.MakeSecret("", name) for name in want.secrets if name not in seen.secrets]
+    planned += [steps.MakeConfig("", config) for config in want.configs if config.name not in seen.configs]
+    return planned
+
+
+def _front(want: Desired, seen: Observed) -> list[Step]:
+    planned: list[Step] = []
+    for service in want.services:
+        there = seen.services.get(service.name)
+        if there is None:
+            planned.append(steps.PutService("", service, new=True))
+        elif there.spec_hash != service.spec_hash or there.replicas != service.replicas:
+            planned.append(steps.PutService("", service, new=False))
+        elif there.running < service.replicas:
+            planned.append(steps.AwaitService("", service.name))
+    return planned
+
+
+def _people(want: Desired, seen: Observed) -> list[Step]:
+    there = {account.username: account for account in seen.accounts or ()}
+    wanted = {account.username: account for account in want.accounts}
+    add = tuple(name for name in wanted if name not in there)
+    change = tuple(name for name in wanted if name in there and there[name] != wanted[name])
+    remove = tuple(sorted(there.keys() - wanted.keys()))
+    return [steps.PutAccounts("", add, change, remove)] if add or change or remove else []
+
+
+def _clusters(want: Desired, seen: Observed) -> list[Step]:
+    there = seen.clusters or {}
+    planned: list[Step] = [
+        steps.RemoveCluster("", name)
+        for name in sorted(there)
+        if name not in want.clusters and name != OWN_CLUSTER
+    ]
+    for name, workers in want.clusters.items():
+        if there.get(name) != workers:
+            planned.append(steps.PutCluster("", name, workers, there.get(name)))
+    return planned
+
+
+def _left_over(want: Desired, seen: Observed) -> list[Step]:
+    """Settings that no service uses any more."""
+    used = {config for there in seen.services.values() for config in there.configs}
+    wanted = {config.name for config in want.configs}
+    return [steps.RemoveConfig("", name) for name in sorted(seen.configs - used - wanted)]

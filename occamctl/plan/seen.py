@@ -1,0 +1,58 @@
+"""What exists, as read from hosts and engine: the other half of a plan. There is no state file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from occamctl.errors import HostError
+from occamctl.plan.observed import HostFacts
+from occamctl.plan.wanted import Account
+
+
+@dataclass(frozen=True)
+class SeenService:
+    """One of the course's own services."""
+
+    spec_hash: str
+    replicas: int
+    running: int
+    configs: tuple[str, ...] = ()
+    trouble: str = ""
+    """The scheduler's or the container's own words, when fewer run than should."""
+
+
+@dataclass(frozen=True)
+class SeenHost:
+    """One host, its engine and its place in the swarm."""
+
+    name: str
+    facts: HostFacts | None = None
+    in_swarm: bool = False
+    node_id: str = ""
+    images: frozenset[str] = frozenset()
+    subnets: tuple[str, ...] = ()
+    """Subnets that its local networks use."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Hosts that answered, hosts that did not, and what the manager's engine holds of this course."""
+
+    hosts: Mapping[str, SeenHost]
+    errors: Mapping[str, HostError] = field(default_factory=dict)
+    swarm_nodes: frozenset[str] = frozenset()
+    """Ids of the nodes of the manager's swarm."""
+    node_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Host name to the labels of its node."""
+    node_roles: Mapping[str, str] = field(default_factory=dict)
+    networks: Mapping[str, str] = field(default_factory=dict)
+    secrets: frozenset[str] = frozenset()
+    configs: frozenset[str] = frozenset()
+    services: Mapping[str, SeenService] = field(default_factory=dict)
+    accounts: tuple[Account, ...] | None = None
+    """None while the hub does not answer."""
+    clusters: Mapping[str, int] | None = None
+    """Workers wanted of the course's own clusters; None while the gateway does not answer."""
+    builder_images: frozenset[str] = frozenset()
+    """Images on the engine that builds."""
