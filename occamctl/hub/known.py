@@ -1,0 +1,55 @@
+"""Tell the running hub who came and who left, over its own API.
+
+Somebody who left is out at once: the hub deletes the user with every session and token. Somebody who came can be
+given a notebook before the first sign-in. A hub that does not answer learns both by itself, a little later
+(`RosterAuthenticator.refresh_user`), so that is no error.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterable
+from urllib.parse import quote, urlsplit
+
+from occamctl.hub.settings import Settings
+
+SECONDS = 10
+REMOVAL = 75
+"""Seconds for a removal: the hub stops the person's notebook first, and that has 30 s to save and end its kernels."""
+
+
+def add(hub: Settings, usernames: Iterable[str]) -> str:
+    """Make the hub's users; returns "" or why the hub was not told."""
+    listed = list(usernames)
+    if not listed:
+        return ""
+    status, said = _ask(hub, "POST", "/users", {"usernames": listed})
+    return "" if status in (200, 201, 409) else said
+
+
+def remove(hub: Settings, usernames: Iterable[str]) -> str:
+    """End the notebooks, sessions and tokens of these people; returns "" or why the hub was not told."""
+    failed = []
+    for name in usernames:
+        status, said = _ask(hub, "DELETE", f"/users/{quote(name, safe='')}", seconds=REMOVAL)
+        if status not in (204, 404):
+            failed.append(f"{name}: {said}")
+    return "; ".join(failed)
+
+
+def _ask(hub: Settings, method: str, path: str, body: object = None, seconds: float = SECONDS) -> tuple[int, str]:
+    """Status and words of the hub's answer; status 0 when there was none."""
+    at = urlsplit(hub.bind_url)
+    host = "127.0.0.1" if at.hostname == "0.0.0.0" else at.hostname
+    connection = http.client.HTTPConnection(host or "127.0.0.1", at.port, timeout=seconds)
+    try:
+        token = hub.roster_token.read_text().strip()
+        headers = {"Authorization": f"token {token}", "Content-Type": "application/json"}
+        connection.request(method, f"/hub/api{path}", json.dumps(body) if body is not None else None, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read(2000).decode(errors="replace")
+    except (OSError, http.client.HTTPException) as error:
+        return 0, f"the hub does not answer: {error}"
+    finally:
+        connection.close()
