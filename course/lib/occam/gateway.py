@@ -1,0 +1,65 @@
+"""The gateway's REST interface, as one student sees it."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote
+from urllib.request import ProxyHandler, Request, build_opener
+
+from occam.errors import NotReached, Refused, from_answer
+
+# The gateway is beside the notebook; a proxy for the outside world must not see these requests.
+_open = build_opener(ProxyHandler({})).open
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """Where the gateway is, and whose token opens it."""
+
+    url: str
+    user: str
+    token: str
+
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None, *, timeout: float = 15) -> Any:
+        """The JSON that the gateway answers. `path` is below the user's own, such as clusters/lab.
+
+        timeout  seconds
+
+        Raises NotReached, Refused, NotEnough.
+        """
+        url = f"{self.url.rstrip('/')}/users/{quote(self.user, safe='')}/{path}"
+        headers = {"Authorization": f"token {self.token}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        try:
+            with _open(Request(url, data=data, method=method, headers=headers), timeout=timeout) as said:
+                return _parsed(said.read())
+        except HTTPError as error:
+            said = _parsed(error.read())
+            raise from_answer(error.code, said if isinstance(said, dict) else {}) from None
+        except (URLError, OSError) as error:
+            reason = getattr(error, "reason", error)
+            raise NotReached(
+                f"the course's gateway does not answer ({reason})", "try again in a minute; if it stays so, tell your instructor"
+            ) from None
+
+
+def _parsed(text: bytes) -> Any:
+    try:
+        return json.loads(text or b"{}")
+    except ValueError:
+        return {}
+
+
+def here() -> Gateway:
+    """The gateway of the notebook that this kernel belongs to. Raises Refused outside of a course's notebook."""
+    try:
+        user = os.environ.get("OCCAM_USER") or os.environ["JUPYTERHUB_USER"]
+        return Gateway(os.environ["OCCAM_GATEWAY_URL"], user, os.environ["JUPYTERHUB_API_TOKEN"])
+    except KeyError as missing:
+        raise Refused(
+            f"this is not a notebook of a course ({missing.args[0]} is not set)", "sign in to the course and open it there"
+        ) from None

@@ -1,0 +1,59 @@
+"""How clusters and sessions look, as text and as HTML."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from occam.cluster import Cluster
+
+_GIB = 1 << 30
+_TABLE = "border-collapse:collapse;margin:.4em 0"
+_CELL = "text-align:left;padding:.1em 1.2em .1em 0"
+
+
+def size(amount: int) -> str:
+    """`2147483648` as `2 GB`."""
+    return f"{amount / _GIB:.1f}".removesuffix(".0") + " GB" if amount else "?"
+
+
+def plural(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def facts(cluster: Cluster, workers: int | None = None) -> dict[str, str]:
+    """What a student wants to know of a cluster. `workers` is how many the driver has, if it was asked."""
+    there = cluster.running if workers is None else workers
+    each = f"{plural(cluster.cores, 'core')} and {size(cluster.memory)} each"
+    told = {
+        "workers": f"{there} of {cluster.workers}, {each}" if there != cluster.workers else f"{there}, {each}",
+        "hosts": ", ".join(cluster.hosts) or "–",
+    }
+    return told | ({"message": cluster.message} if cluster.message else {})
+
+
+def cluster_text(cluster: Cluster) -> str:
+    told = "; ".join(f"{key}: {value}" for key, value in facts(cluster).items())
+    return f"<cluster {cluster.name}, {cluster.state}; {told}>"
+
+
+def cluster_html(cluster: Cluster) -> str:
+    return _table(f"Cluster {cluster.name}", {"state": cluster.state} | facts(cluster), "")
+
+
+def session_text(cluster: Cluster, workers: int, version: str, link: str) -> str:
+    told = "; ".join(f"{key}: {value}" for key, value in facts(cluster, workers).items())
+    return f"<Spark {version} on cluster {cluster.name}; {told}; UI: {link}>"
+
+
+def session_html(cluster: Cluster, workers: int, version: str, link: str) -> str:
+    return _table(f"Spark {version} on cluster {cluster.name}", facts(cluster, workers), link)
+
+
+def _table(title: str, rows: dict[str, str], link: str) -> str:
+    lines = "".join(
+        f'<tr><th style="{_CELL}">{escape(key)}</th><td style="{_CELL}">{escape(value)}</td></tr>' for key, value in rows.items()
+    )
+    there = f'<a href="{escape(link)}" target="_blank">Open the Spark UI</a>' if link else ""
+    return f'<div><b>{escape(title)}</b><table style="{_TABLE}">{lines}</table>{there}</div>'
