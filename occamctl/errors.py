@@ -15,11 +15,15 @@ Interrupted (Ctrl-C) is 130. Any other exception that reaches a person is a bug 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class OccamError(Exception):
     """One line for a person: `what` happened, `where`, and how to `fix` it."""
 
     exit_code = 1
+    others: Sequence[OccamError] = ()
+    """What else is wrong (in the same file, on other hosts); a person hears all of it at once."""
 
     def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
         super().__init__(what)

@@ -108,7 +108,9 @@ def _lines() -> Iterator[Say]:
             if last.get(where) == what:
                 return
             last[where] = what
-            print(f"[{time.monotonic() - start:6.1f} s] {where + ': ' if where else ''}{printable(what)}", file=sys.stderr)
+            print(
+                f"[{time.monotonic() - start:6.1f} s] {where + ': ' if where else ''}{printable(what)}", file=sys.stderr
+            )
             sys.stderr.flush()
 
     yield say
@@ -117,7 +119,12 @@ def _lines() -> Iterator[Say]:
 def _live(hosts: list[str]) -> Iterator[Say]:
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    columns = (SpinnerColumn(), TextColumn("[bold]{task.fields[host]}"), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("[bold]{task.fields[host]}"),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+    )
     lock, rows = threading.Lock(), {}
     with Progress(*columns, console=err, transient=True) as shown:
 

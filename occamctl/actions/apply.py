@@ -41,7 +41,7 @@ class Site:
             engine.api.ping()
         except (OccamError, OSError):
             return None
-        except Exception as error:  # noqa: BLE001  the SDK has no one class for "no engine here"
+        except Exception as error:  # the SDK has no one class for "no engine here"
             if type(error).__module__.startswith(("docker", "requests")):
                 return None
             raise
@@ -146,7 +146,7 @@ class Site:
 
 
 def await_service(engine: Engine, name: str) -> None:
-    """Wait until the service's task runs. Raises EngineError with the scheduler's words when it fails again and again."""
+    """Wait until the service's task runs. Raises EngineError with the scheduler's words when it keeps failing."""
 
     def look() -> tuple[str, str]:
         tasks = swarm.tasks(engine, service_name=name)
@@ -195,7 +195,7 @@ def apply(site: Site, planned: Sequence[Step], say: Say) -> None:
                 errors.append(error)
     if errors:
         first = next((error for error in errors if isinstance(error, HostError)), errors[0])
-        first.others = [error for error in errors if error is not first]  # type: ignore[attr-defined]
+        first.others = [error for error in errors if error is not first]
         raise first
 
 

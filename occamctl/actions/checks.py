@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterable
 
 from occamctl.actions.session import Session
-from occamctl.errors import DoesNotFit, HostError, SpecError
+from occamctl.errors import DoesNotFit, HostError
 from occamctl.plan.seen import Observed
 from occamctl.plan.wanted import Desired
 from occamctl.spec.units import human_size
@@ -16,14 +16,11 @@ IMAGES_NEED = 8 << 30
 
 
 def check(want: Desired, seen: Observed, session: Session) -> None:
-    """Raises DoesNotFit, HostError or SpecError; touches nothing."""
+    """Raises DoesNotFit or HostError; touches nothing."""
     _memory(session, seen)
     _disk(want, seen)
     _port(session, want, seen)
     _addresses(session, want, seen)
-    for image in session.course.image.from_ and [session.course.image.from_] or []:
-        if not image.strip():
-            raise SpecError("image.from is empty", fix="name an image, or take the key away")
 
 
 def _memory(session: Session, seen: Observed) -> None:

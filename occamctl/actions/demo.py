@@ -117,7 +117,9 @@ def _course_file(folder: Path, hosts: int, tags: list[str], say: Say) -> Path:
     there = load.load(config) if config.exists() else None
     if there and len(there.hosts) != hosts:
         raise OccamError(
-            f"a demo with {len(there.hosts) or 'no'} hosts is there already", where=str(folder), fix="occamctl demo --down"
+            f"a demo with {len(there.hosts) or 'no'} hosts is there already",
+            where=str(folder),
+            fix="occamctl demo --down",
         )
     text = ""
     if hosts:

@@ -78,7 +78,7 @@ def down(session: Session, say: Say, *, keep_images: bool = False) -> None:
             f"done, but not on {', '.join(sorted(session.errors))}",
             fix="run: occamctl course down, again when they answer",
         )
-        failed.others = list(session.errors.values())  # type: ignore[attr-defined]
+        failed.others = list(session.errors.values())
         raise failed
 
 

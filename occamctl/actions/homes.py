@@ -19,9 +19,8 @@ try:
     ours = json.load(open("/home/.occam/delivered.json"))
 except (OSError, ValueError):
     pass
-if isinstance(ours, dict) and isinstance(ours.get("files"), dict):
-    ours = ours["files"]
-skip = {".cache", ".config", ".ipython", ".jupyter", ".local", ".npm", ".ivy2", ".keras", ".ipynb_checkpoints", "__pycache__"}
+skip = {".cache", ".config", ".ipython", ".jupyter", ".local", ".npm", ".ivy2", ".keras", ".ipynb_checkpoints"}
+skip |= {"__pycache__"}
 found, size = [], 0
 for folder, folders, files in os.walk(home):
     folders[:] = sorted(one for one in folders if one not in skip)
@@ -29,8 +28,8 @@ for folder, folders, files in os.walk(home):
         path = os.path.join(folder, one)
         name = os.path.relpath(path, home)
         if not os.path.islink(path) and os.path.isfile(path):
-            told = ours.get(name)
-            if told and hashlib.sha256(open(path, "rb").read()).hexdigest() == told:
+            told = ours.get("student/" + name)
+            if told and hashlib.sha256(open(path, "rb").read()).hexdigest() in told:
                 continue
             size += os.path.getsize(path)
         if folder == home and one in (".bashrc", ".profile", ".bash_logout", ".python_history", ".bash_history"):

@@ -84,4 +84,5 @@ def _from_here(session: Session) -> tuple[str, ...]:
         with socket.create_connection((address, session.course.hub.port), timeout=5):
             return ()
     except OSError as error:
-        return (f"{address}:{session.course.hub.port} cannot be reached from this machine ({error}): is a firewall between?",)
+        front = f"{address}:{session.course.hub.port}"
+        return (f"{front} cannot be reached from this machine ({error}): is a firewall between?",)

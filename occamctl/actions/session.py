@@ -70,7 +70,7 @@ class Session:
         missing = list(self.errors.values())
         if missing:
             first = missing[0]
-            first.others = missing[1:]  # type: ignore[attr-defined]
+            first.others = missing[1:]
             raise first
 
     def gather_facts(self) -> None:
@@ -88,9 +88,7 @@ class Session:
             machine.close()
 
 
-def each(
-    hosts: Iterable[str], ask: Callable[[str], Answer]
-) -> tuple[dict[str, Answer], dict[str, HostError]]:
+def each(hosts: Iterable[str], ask: Callable[[str], Answer]) -> tuple[dict[str, Answer], dict[str, HostError]]:
     """`ask` every host at the same time; one bad host does not hide the others."""
     answers: dict[str, Answer] = {}
     errors: dict[str, HostError] = {}

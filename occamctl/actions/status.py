@@ -38,7 +38,8 @@ def status(session: Session) -> Status:
     made.wrong = [str(error) for error in session.errors.values()]
     _services(session, seen, made)
     made.students = [
-        {"username": one.username, "role": one.role, "group": one.group, "name": one.name} for one in seen.accounts or ()
+        {"username": one.username, "role": one.role, "group": one.group, "name": one.name}
+        for one in seen.accounts or ()
     ]
     if session.names.gateway in seen.services and seen.services[session.names.gateway].running:
         _gateway(session, made)

@@ -150,10 +150,23 @@ class Kernel:
         """Run a cell to its end. `told` gets what it prints while it runs. Raises TookTooLong."""
         number = uuid.uuid4().hex
         content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
-        header = {"msg_id": number, "username": "", "session": self._session, "msg_type": "execute_request", "version": "5.3"}
+        header = {
+            "msg_id": number,
+            "username": "",
+            "session": self._session,
+            "msg_type": "execute_request",
+            "version": "5.3",
+        }
         self._socket.send(
             json.dumps(
-                {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell", "buffers": []}
+                {
+                    "header": header,
+                    "parent_header": {},
+                    "metadata": {},
+                    "content": content,
+                    "channel": "shell",
+                    "buffers": [],
+                }
             )
         )
         ran, deadline = Ran(), time.monotonic() + seconds
@@ -207,5 +220,7 @@ def _words(page: str) -> str:
 def cells(notebook: str) -> list[str]:
     """The code cells of a notebook file."""
     return [
-        "".join(cell["source"]) for cell in json.loads(notebook)["cells"] if cell["cell_type"] == "code" and cell["source"]
+        "".join(cell["source"])
+        for cell in json.loads(notebook)["cells"]
+        if cell["cell_type"] == "code" and cell["source"]
     ]

@@ -32,9 +32,8 @@ def demo(
     render.table("How long it took", ["step", "seconds"], rows)
     render.line()
     lab = made.lab
-    render.line(
-        f"The lab: AUC {lab['auc']:.3f} on {lab['rows']:,} rows with {lab['workers']} workers on {', '.join(lab['hosts'])}"
-    )
+    where = f"{lab['workers']} workers on {', '.join(lab['hosts'])}"
+    render.line(f"The lab: AUC {lab['auc']:.3f} on {lab['rows']:,} rows with {where}")
     render.line(f"Open {made.url} and sign in as {made.username} with the password {made.password}")
     render.line(f"The course file: {made.folder / 'occam.yaml'}")
     render.line("It ends with: make demo-down (or: occamctl demo --down)")

@@ -44,7 +44,7 @@ class Lazy(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command and _load(command.name), rest
+        return name, command and _load(str(command.name)), rest
 
 
 def _stub(name: str) -> Any:

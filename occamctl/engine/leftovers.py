@@ -30,8 +30,14 @@ class Left:
 
     def __bool__(self) -> bool:
         return bool(
-            self.containers or self.services or self.networks or self.secrets or self.configs or self.volumes
-            or self.formed_swarm or self.images
+            self.containers
+            or self.services
+            or self.networks
+            or self.secrets
+            or self.configs
+            or self.volumes
+            or self.formed_swarm
+            or self.images
         )
 
 

@@ -14,7 +14,7 @@ from occamctl.errors import EngineError, HostError, Refused
 from occamctl.spec import names
 
 _SECOND = 1_000_000_000
-# A node counts as down after three missed heartbeats; with the default of 5 s a short blip moves every task (moby#36311).
+# A node counts as down after three missed heartbeats; at the default of 5 s a short blip moves every task (moby#36311).
 DISPATCHER_HEARTBEAT = 15
 JOIN_SECONDS = 60
 JOINED = "occam.joined"

@@ -126,7 +126,7 @@ def ensure_network(engine: Engine, network: desired.Network) -> Change:
 
 
 def remove_network(engine: Engine, name: str, *, seconds: float = 60) -> bool:
-    """Remove it and wait until no list shows it; endpoints of tasks just gone keep it in use for a while (moby#31068)."""
+    """Remove it and wait until no list shows it; tasks just gone keep it in use for a while (moby#31068)."""
 
     def gone() -> str:
         with speaking_to(engine.name):
@@ -187,6 +187,18 @@ def remove_secret(engine: Engine, name: str) -> None:
         for there in engine.api.secrets(filters={"name": name}):
             if there["Spec"]["Name"] == name:
                 _in_use_for_a_while(lambda number=there["ID"]: engine.api.remove_secret(number), f"secret {name}")
+
+
+def relabel_secret(engine: Engine, name: str, labels: Mapping[str, str]) -> None:
+    """Add or change labels of a secret: the one thing of it that may change. Raises EngineError when it is gone."""
+    with speaking_to(engine.name):
+        found = [one for one in engine.api.secrets(filters={"name": name}) if one["Spec"]["Name"] == name]
+        if not found:
+            raise EngineError(f"secret {name} is gone", where=engine.name)
+        spec = {"Name": name, "Labels": {**(found[0]["Spec"].get("Labels") or {}), **labels}}
+        url = engine.api._url("/secrets/{0}/update", found[0]["ID"])
+        done = engine.api._post_json(url, data=spec, params={"version": found[0]["Version"]["Index"]})
+        engine.api._raise_for_status(done)
 
 
 def remove_config(engine: Engine, name: str) -> None:

@@ -17,7 +17,13 @@ from occamctl.errors import Busy
 from occamctl.hosts.connection import Machine
 
 # $1 the lock's file, $2 who we are. `held` is printed once we have it; then the command lives as long as its input.
-_HOLD = 'exec 9<>"$1"; flock -n 9 || { echo busy; cat "$1"; exit 1; }; echo "$2" >"$1"; echo held; cat >/dev/null; : >"$1"'
+_HOLD = """exec 9<>"$1"
+flock -n 9 || { echo busy; cat "$1"; exit 1; }
+echo "$2" >"$1"
+echo held
+cat >/dev/null
+: >"$1"
+"""
 
 
 @contextmanager

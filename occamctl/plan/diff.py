@@ -8,7 +8,7 @@ from occamctl.plan.steps import Step
 from occamctl.plan.wanted import Desired
 
 OWN_CLUSTER = "main"
-"""The course's cluster that `occamctl spark scale N` makes; the course file does not list it, so `up` leaves it alone."""
+"""The course's cluster that `occamctl spark scale N` makes; no course file lists it, so `up` leaves it alone."""
 
 
 def diff(want: Desired, seen: Observed) -> list[Step]:
@@ -52,9 +52,7 @@ def _swarm(want: Desired, seen: Observed) -> list[Step]:
 def _images(want: Desired, seen: Observed) -> list[Step]:
     planned: list[Step] = []
     for tag in sorted({tag for tags in want.images.values() for tag in tags}):
-        lacking = [
-            host for host in want.hosts if tag in want.images[host] and tag not in _images_on(seen, host)
-        ]
+        lacking = [host for host in want.hosts if tag in want.images[host] and tag not in _images_on(seen, host)]
         if lacking and tag not in seen.builder_images:
             planned.append(steps.BuildImage("", tag))
         planned += [steps.SendImage(host, tag) for host in lacking]
@@ -100,9 +98,7 @@ def _people(want: Desired, seen: Observed) -> list[Step]:
 def _clusters(want: Desired, seen: Observed) -> list[Step]:
     there = seen.clusters or {}
     planned: list[Step] = [
-        steps.RemoveCluster("", name)
-        for name in sorted(there)
-        if name not in want.clusters and name != OWN_CLUSTER
+        steps.RemoveCluster("", name) for name in sorted(there) if name not in want.clusters and name != OWN_CLUSTER
     ]
     for name, workers in want.clusters.items():
         if there.get(name) != workers:

@@ -1,4 +1,4 @@
-"""Steps of `course up` as data. They name things by our names, never by engine ids; `actions/apply.py` performs them."""
+"""Steps of `course up` as data; they name things by our names, never by engine ids. `actions/apply.py` does them."""
 
 from __future__ import annotations
 

@@ -92,7 +92,9 @@ def want(course: Course, tags: Tags, tls: str = "") -> Desired:
             host: {**given.get(host, {}), **({front_label(course.course): "true"} if number == 0 else {})}
             for number, host in enumerate(hosts)
         },
-        images={host: (tags.hub, tags.notebook) if number == 0 else (tags.notebook,) for number, host in enumerate(hosts)},
+        images={
+            host: (tags.hub, tags.notebook) if number == 0 else (tags.notebook,) for number, host in enumerate(hosts)
+        },
         network=hub_network(course),
         secrets=(
             course.names.proxy_token,
@@ -206,9 +208,7 @@ def _hub(course: Course, tags: Tags) -> desired.Service:
         "hub",
         tags.hub,
         course.names.hub,
-        mounts=(
-            desired.Mount(course.names.hub_data, "/srv/hub", labels=desired.labels(course.course, "volume")),
-        ),
+        mounts=(desired.Mount(course.names.hub_data, "/srv/hub", labels=desired.labels(course.course, "volume")),),
         secrets=tuple(
             desired.File(name, f"/run/secrets/{target}", uid=_HUB_UID, gid=_HUB_UID) for name, target in secrets
         ),

@@ -23,7 +23,8 @@ def complete() -> Observed:
     """A course that is up, as it would be read back."""
     return Observed(
         hosts={
-            name: SeenHost(name, in_swarm=True, node_id=name, images=frozenset(WANT.images[name])) for name in WANT.hosts
+            name: SeenHost(name, in_swarm=True, node_id=name, images=frozenset(WANT.images[name]))
+            for name in WANT.hosts
         },
         swarm_nodes=frozenset(WANT.hosts),
         node_labels={name: dict(WANT.node_labels[name]) for name in WANT.hosts},
@@ -31,7 +32,8 @@ def complete() -> Observed:
         secrets=frozenset(WANT.secrets),
         configs=frozenset(config.name for config in WANT.configs),
         services={
-            one.name: SeenService(one.spec_hash, 1, 1, tuple(file.name for file in one.configs)) for one in WANT.services
+            one.name: SeenService(one.spec_hash, 1, 1, tuple(file.name for file in one.configs))
+            for one in WANT.services
         },
         accounts=WANT.accounts,
         clusters={},
@@ -62,8 +64,10 @@ def test_a_bare_course_needs_everything_in_the_order_of_the_stages():
         ),
         ({"clusters": {"old": 2}}, ["Spark cluster old"]),
         ({"clusters": {"main": 2}}, []),
-        ({"configs": frozenset({*(one.name for one in WANT.configs), "ml-hub-settings-old"})},
-         ["settings ml-hub-settings-old, no longer used"]),
+        (
+            {"configs": frozenset({*(one.name for one in WANT.configs), "ml-hub-settings-old"})},
+            ["settings ml-hub-settings-old, no longer used"],
+        ),
     ],
 )
 def test_one_thing_missing_is_one_step(change, planned):
@@ -98,13 +102,15 @@ def test_a_new_student_changes_no_service():
 
 def test_a_new_notebook_image_changes_the_gateway_only():
     other = want(COURSE, replace(TAGS, notebook="occam/notebook:2"))
-    assert [one.name for one, old in zip(other.services, WANT.services, strict=True) if one.spec_hash != old.spec_hash] == [
-        "ml-gateway"
-    ]
+    assert [
+        one.name for one, old in zip(other.services, WANT.services, strict=True) if one.spec_hash != old.spec_hash
+    ] == ["ml-gateway"]
 
 
 def test_the_front_runs_on_the_manager_and_only_the_proxy_is_published():
-    manager = want(Course.model_validate({"version": 1, "course": "ml", "hosts": ["a", {"hostname": "b", "manager": True}]}), TAGS)
+    manager = want(
+        Course.model_validate({"version": 1, "course": "ml", "hosts": ["a", {"hostname": "b", "manager": True}]}), TAGS
+    )
     assert manager.hosts == ("b", "a")
     assert manager.node_labels == {"b": {front_label("ml"): "true"}, "a": {}}
     assert [one.name for one in manager.services if one.ports] == ["ml-proxy"]

@@ -1,0 +1,82 @@
+"""A student's browser: sign in, open the lab in JupyterLab, run a cell, follow the link to Spark's page."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support import expected_conditions as to_be
+from selenium.webdriver.support.ui import WebDriverWait
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.browser]
+
+PICTURES = Path(__file__).parents[2] / "docs" / "images"
+CELL = "import occam; spark = occam.spark(workers=2); spark"
+
+
+@pytest.fixture
+def browser(tmp_path):
+    """Debian's chromium without a screen."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or ""
+    for flag in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--disable-dev-shm-usage",
+        "--window-size=1280,900",
+        f"--user-data-dir={tmp_path}",
+        "--no-proxy-server",
+    ):
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+def picture(browser, name: str) -> None:
+    """Keep a screenshot for the docs, when asked to (OCCAM_PICTURES=1)."""
+    if os.environ.get("OCCAM_PICTURES"):
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        browser.save_screenshot(str(PICTURES / f"{name}.png"))
+
+
+def test_a_student_in_the_browser(browser, running_course):
+    url, username, password = running_course
+    waiting = WebDriverWait(browser, 240)
+    browser.get(url)
+    waiting.until(to_be.presence_of_element_located((By.ID, "username_input"))).send_keys(username)
+    picture(browser, "sign-in")
+    browser.find_element(By.ID, "password_input").send_keys(password, Keys.ENTER)
+    waiting.until(to_be.presence_of_element_located((By.CSS_SELECTOR, ".jp-LauncherCard, .jp-Launcher")))
+    assert "/user/" in browser.current_url
+    picture(browser, "jupyterlab")
+
+    card = waiting.until(to_be.element_to_be_clickable((By.CSS_SELECTOR, ".jp-LauncherCard[data-category='Notebook']")))
+    card.click()
+    cell = waiting.until(to_be.element_to_be_clickable((By.CSS_SELECTOR, ".jp-Notebook .jp-CodeCell .cm-content")))
+    cell.click()
+    ActionChains(browser).send_keys(CELL).key_down(Keys.SHIFT).send_keys(Keys.ENTER).key_up(Keys.SHIFT).perform()
+    link = waiting.until(
+        to_be.presence_of_element_located((By.CSS_SELECTOR, ".jp-OutputArea-output a[href*='/proxy/']"))
+    )
+    picture(browser, "spark-session")
+    target = link.get_attribute("href")
+    browser.switch_to.new_window("tab")
+    browser.get(target)
+    waiting.until(lambda there: "Spark Jobs" in there.title or "Spark Jobs" in there.page_source)
+    picture(browser, "spark-ui")
+    browser.find_element(By.LINK_TEXT, "Executors").click()
+    waiting.until(lambda there: "Executors" in there.title)
+    assert "/user/" in browser.current_url, "a link inside Spark's page must stay behind the hub"
