@@ -1,0 +1,168 @@
+"""The images of a course: what each is built from, and its tag, which is a hash of all of it.
+
+A tag that is there is the right image, so nothing is built or sent twice, and no engine is asked to know the tag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from docker.errors import APIError, ImageNotFound, NotFound
+
+from occamctl import __version__
+from occamctl.engine import build, context, debian
+from occamctl.engine.client import Engine, speaking_to
+from occamctl.engine.context import Context
+from occamctl.engine.delivery import deliver
+from occamctl.errors import EngineError
+from occamctl.spec import names
+from occamctl.spec.course import Image
+
+__all__ = ["Built", "deliver", "ensure_built", "hub_image", "missing", "notebook_image", "present", "remove"]
+
+Say = Callable[[str], None]
+
+PREFIX = "localhost/occam"
+"""Swarm's agents try to pull every image before they look whether they have it. A bare `occam/…` would ask a public
+registry, where anybody may own that name; `localhost` answers at once that there is nothing."""
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_TEMPLATES = _PACKAGE / "templates" / "images"
+_COURSE = _PACKAGE / "course"
+_CERTIFICATES = Path("/usr/local/share/ca-certificates")
+_IN_HUB = ("__init__.py", "errors.py", "wait.py", "spec", "plan", "engine", "spark", "hub", "gateway")
+"""What of the package hub and gateway run; the operator's side stays out, so that changing it rebuilds nothing."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """An image that can be built: its tag is known before it exists."""
+
+    tag: str
+    what: str
+    """How a person calls it."""
+    context: Context | None = None
+    """None: an image that somebody else made, used as it is."""
+    parent: Built | None = None
+    """The image it is a layer on; None: Debian."""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return {names.KIND: "image", names.OWNER: names.COURSE_OWNER, names.VERSION: __version__}
+
+
+def hub_image() -> Built:
+    """The image of hub, proxy and gateway."""
+    here = _TEMPLATES / "hub"
+    made = context.read(
+        [
+            ("Dockerfile", here / "Dockerfile"),
+            ("certificates", _CERTIFICATES),
+            ("requirements.lock", here / "requirements.lock"),
+            *((f"proxy/{name}", here / name) for name in ("package.json", "package-lock.json")),
+            *((f"bin/{name}", here / name) for name in ("occam-hub", "occam-proxy", "occam-gateway")),
+            *((f"lib/occamctl/{name}", _PACKAGE / name) for name in _IN_HUB),
+        ]
+    )
+    return Built(f"{PREFIX}/hub:{made.digest()}", "hub image", made)
+
+
+def notebook_image(image: Image | None = None) -> Built:
+    """The image of notebooks, executors and drivers, with what the course file's section `image` adds to it."""
+    if image is not None and image.from_:
+        return Built(image.from_, "the course's own image")
+    here = _TEMPLATES / "notebook"
+    made = context.read(
+        [
+            ("Dockerfile", here / "Dockerfile"),
+            ("certificates", _CERTIFICATES),
+            ("requirements.lock", here / "requirements.lock"),
+            ("bin/occam-notebook", here / "occam-notebook"),
+            ("jupyter", here / "jupyter"),
+            ("spark", _COURSE / "spark"),
+            ("lib", _COURSE / "lib"),
+            ("labs", _COURSE / "labs"),
+        ]
+    )
+    built_in = Built(f"{PREFIX}/notebook:{made.digest()}", "notebook image", made)
+    return _with_more(built_in, image) if image is not None and (image.pip or image.apt) else built_in
+
+
+def _with_more(parent: Built, image: Image) -> Built:
+    """One layer more, for the packages of the course file."""
+    listed = {
+        "Dockerfile": (_TEMPLATES / "notebook" / "extra.Dockerfile").read_bytes(),
+        "apt.txt": "".join(f"{name}\n" for name in image.apt).encode(),
+        "requirements.txt": "".join(f"{name}\n" for name in image.pip).encode(),
+    }
+    made = Context({path: (content, False) for path, content in listed.items()})
+    return Built(f"{PREFIX}/notebook:{made.digest(parent.tag)}", "course's packages", made, parent)
+
+
+def present(engine: Engine) -> frozenset[str]:
+    """Every tag that the engine has."""
+    with speaking_to(engine.name):
+        return frozenset(tag for one in engine.api.images() for tag in one["RepoTags"] or [])
+
+
+def missing(engine: Engine, tags: Iterable[str]) -> list[str]:
+    """Those of `tags` that the engine lacks."""
+    there = present(engine)
+    return [tag for tag in tags if _full(tag) not in there]
+
+
+def _full(tag: str) -> str:
+    """`name` as the engine lists it: with a tag."""
+    return tag if ":" in tag.rpartition("/")[2] or "@" in tag else f"{tag}:latest"
+
+
+def ensure_built(engine: Engine, wanted: Built, say: Say) -> None:
+    """Build the image, and what it is a layer on, unless the engine has it.
+
+    Raises EngineError with the step that failed and its last lines; a tag exists only when its build succeeded.
+    """
+    if not missing(engine, [wanted.tag]):
+        return
+    if wanted.context is None:
+        _fetch(engine, wanted.tag, say)
+        return
+    if wanted.parent is not None:
+        ensure_built(engine, wanted.parent, say)
+    below = wanted.parent.tag if wanted.parent else debian.ensure_base(engine, say)
+    build.build(engine, wanted.tag, wanted.context, partial(_prefixed, say, wanted.what), wanted.labels, {"BASE": below})
+
+
+def _prefixed(say: Say, what: str, text: str) -> None:
+    say(f"{what}: {text}")
+
+
+def _fetch(engine: Engine, tag: str, say: Say) -> None:
+    """Pull an image that the course file names."""
+    say(f"pulling {tag}")
+    try:
+        debian.pull(engine, tag, first_word=60)
+    except EngineError as error:
+        raise EngineError(
+            f"image {tag} is not there and cannot be pulled: {error.what}",
+            where=engine.name,
+            fix="build or load it on that engine, or correct image.from",
+        ) from None
+
+
+def remove(engine: Engine, tags: Iterable[str]) -> list[str]:
+    """Remove tags of ours; those that a container still uses stay and are returned."""
+    kept = []
+    for tag in tags:
+        with speaking_to(engine.name):
+            try:
+                engine.api.remove_image(tag)
+            except (ImageNotFound, NotFound):
+                continue
+            except APIError as error:
+                if error.status_code != 409:
+                    raise
+                kept.append(tag)
+    return kept

@@ -1,0 +1,21 @@
+"""The single-user server of a course's notebook."""
+
+from __future__ import annotations
+
+c = get_config()  # noqa: F821
+
+c.ServerApp.ip = "0.0.0.0"
+c.ServerApp.port = 8888
+c.ServerApp.port_retries = 0
+c.ServerApp.open_browser = False
+c.ServerApp.root_dir = "/home/student"
+c.ServerApp.default_url = "/lab"
+c.ServerApp.terminals_enabled = True
+# Half-written notebooks after a kill: write beside the file, then rename.
+c.FileContentsManager.use_atomic_writing = True
+# Kernels end before the server does, within the service's grace period of 30 s.
+c.MultiKernelManager.shared_context = True
+c.KernelManager.shutdown_wait_time = 8.0
+c.LabServerApp.news_url = None
+# Spark's page and the like are reached at proxy/<port>/, inside this container only.
+c.ServerProxy.host_allowlist = ["localhost", "127.0.0.1"]
