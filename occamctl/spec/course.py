@@ -9,19 +9,65 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    ValidationInfo,
+    model_validator,
+)
 
-from occamctl.spec import names, units
+from occamctl.spec import names, units, words
+
+BUILT_IN_MATERIAL = "labs"
+"""The word for the material that comes with occamctl."""
+
+
+def _path(value: object, info: ValidationInfo) -> Path:
+    """A path; a relative one is relative to the course file's folder, when that is known."""
+    if not isinstance(value, str | Path) or not str(value):
+        raise ValueError("must be a path")
+    try:
+        path = Path(value).expanduser()
+    except RuntimeError:
+        raise ValueError(f"{str(value)!r}: there is no such user") from None
+    return Path((info.context or {}).get("folder", "")) / path
+
+
+def _material(value: object, info: ValidationInfo) -> Path:
+    """A folder; the word for the material that comes with occamctl is not one."""
+    return Path(BUILT_IN_MATERIAL) if value == BUILT_IN_MATERIAL else _path(value, info)
+
 
 Duration = Annotated[int, BeforeValidator(units.seconds), Field(json_schema_extra={"type": ["string", "integer"]})]
 Size = Annotated[int, BeforeValidator(units.size), Field(json_schema_extra={"type": ["string", "integer"]})]
-FilePath = Annotated[Path, BeforeValidator(lambda text: Path(str(text)).expanduser()), PlainSerializer(str)]
+FilePath = Annotated[Path, BeforeValidator(_path), PlainSerializer(str)]
+MaterialPath = Annotated[Path, BeforeValidator(_material), PlainSerializer(str)]
+UserName = Annotated[str, AfterValidator(words.user_name)]
+HostName = Annotated[str, AfterValidator(words.host_name)]
+Login = Annotated[str, AfterValidator(words.login)]
+Jump = Annotated[str, AfterValidator(words.jump)]
+Label = Annotated[str, AfterValidator(words.label)]
+Url = Annotated[str, AfterValidator(words.url)]
+Pool = Annotated[str, AfterValidator(words.pool)]
+TimeZone = Annotated[str, AfterValidator(words.timezone)]
+HomeFolder = Annotated[str, AfterValidator(words.folder_in_home)]
+CourseName = Annotated[str, AfterValidator(words.course_name)]
+ClusterName = Annotated[str, AfterValidator(words.cluster_name)]
+NotebookSize = Annotated[Size, AfterValidator(words.at_least("512M"))]
+WorkerSize = Annotated[Size, AfterValidator(words.at_least("768M"))]
+Lease = Annotated[Duration, AfterValidator(words.at_least_seconds(10))]
+Version = Annotated[Literal[1], BeforeValidator(lambda value: 1 if value == "1" else value)]
 
 
 class Section(BaseModel):
     """A part of the course file: unknown keys are errors, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Term(Section):
@@ -29,7 +75,7 @@ class Term(Section):
 
     start: date = Field(description="First day.")
     end: date = Field(description="Last day.")
-    timezone: str = Field("UTC", description="IANA name, such as Europe/Rome.")
+    timezone: TimeZone = Field("UTC", description="IANA name, such as Europe/Rome.")
 
     @model_validator(mode="after")
     def _in_order(self) -> Term:
@@ -41,7 +87,9 @@ class Term(Section):
 class Student(Section):
     """One person of the roster."""
 
-    username: str = Field(description="Name to sign in with; letters, digits and - _ . @ +", max_length=names.MAX_USER)
+    username: UserName = Field(
+        description="Name to sign in with; letters, digits and - _ . @ +", max_length=names.MAX_USER
+    )
     name: str = Field("", description="How the person is called.")
     email: str = Field("", description="Where the person is reached.")
     group: str = Field("", description="A group of quotas.groups.")
@@ -51,22 +99,14 @@ class Student(Section):
     def _bare_name(cls, value: Any) -> Any:
         return {"username": value} if isinstance(value, str) else value
 
-    @model_validator(mode="after")
-    def _safe(self) -> Student:
-        if not names.USER_NAME.fullmatch(self.username):
-            raise ValueError(
-                f"{self.username!r} cannot be a user name: start with a letter or digit, then letters, digits and - _ . @ +"
-            )
-        return self
-
 
 class Ssh(Section):
     """Defaults for every host reached over SSH; ~/.ssh/config is honoured too."""
 
-    user: str | None = Field(None, description="User to sign in as.")
+    user: Login | None = Field(None, description="User to sign in as.")
     port: int | None = Field(None, ge=1, le=65535, description="Port of the SSH server.")
     identity_file: FilePath | None = Field(None, description="Private key.")
-    proxy_jump: str | None = Field(None, description="Host to go through, as in ssh -J.")
+    proxy_jump: Jump | None = Field(None, description="Host to go through, as in ssh -J.")
     known_hosts: FilePath | None = Field(None, description="File of trusted host keys, beside ~/.ssh/known_hosts.")
     sudo_password: SecretStr | None = Field(
         None, description="Password for sudo; write ${SUDO_PASSWORD}, never the password itself."
@@ -77,16 +117,18 @@ class Ssh(Section):
 class Host(Section):
     """One machine of the course."""
 
-    hostname: str = Field(description="Name or address, or a Host of ~/.ssh/config.")
-    manager: bool = Field(False, description="This host runs the hub and manages the swarm; the first one, if none says so.")
-    address: str | None = Field(None, description="Address that the other hosts reach this one by; found out when left away.")
-    user: str | None = Field(None, description="Instead of ssh.user.")
+    hostname: HostName = Field(description="Name or address, or a Host of ~/.ssh/config.")
+    manager: bool = Field(
+        False, description="It runs the hub and manages the swarm; if none says so, the first host does."
+    )
+    address: HostName | None = Field(None, description="Address for the other hosts; found out when left away.")
+    user: Login | None = Field(None, description="Instead of ssh.user.")
     port: int | None = Field(None, ge=1, le=65535, description="Instead of ssh.port.")
     identity_file: FilePath | None = Field(None, description="Instead of ssh.identity_file.")
-    proxy_jump: str | None = Field(None, description="Instead of ssh.proxy_jump.")
+    proxy_jump: Jump | None = Field(None, description="Instead of ssh.proxy_jump.")
     sudo_password: SecretStr | None = Field(None, description="Instead of ssh.sudo_password.")
-    gpus: Literal["auto", "none"] = Field("auto", description="auto: use what is found; none: use no GPU of this host.")
-    labels: dict[str, str] = Field({}, description="Labels of this node in the swarm.")
+    gpus: Literal["auto", "none"] = Field("auto", description="auto: use what is found; none: use no GPU.")
+    labels: dict[Label, str] = Field({}, description="Labels of this node in the swarm.")
 
     @model_validator(mode="before")
     @classmethod
@@ -105,7 +147,7 @@ class Hub(Section):
     """JupyterHub and its front door."""
 
     port: int = Field(8000, ge=1, le=65535, description="The one port that is published, on the manager.")
-    url: str | None = Field(None, description="Address that students use, if a name or TLS stands before the port.")
+    url: Url | None = Field(None, description="Address for students, if a name or TLS stands before the port.")
     tls: Tls | None = Field(None, description="Serve HTTPS with this certificate.")
     auth: Literal["password"] = Field("password", description="How students sign in.")
 
@@ -115,38 +157,40 @@ class Image(Section):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    pip: list[str] = Field([], description="Python packages to add.")
-    apt: list[str] = Field([], description="Debian packages to add.")
-    from_: str | None = Field(None, alias="from", description="An image of your own, made from the built-in one.")
+    pip: list[Annotated[str, AfterValidator(words.requirement)]] = Field([], description="Python packages to add.")
+    apt: list[Annotated[str, AfterValidator(words.package)]] = Field([], description="Debian packages to add.")
+    from_: Annotated[str, AfterValidator(words.image)] | None = Field(
+        None, alias="from", description="An image of your own, made from the built-in one; instead of pip and apt."
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Image:
+        if self.from_ and (self.pip or self.apt):
+            raise ValueError("'from' brings its own packages", "leave pip and apt away, or 'from'")
+        return self
 
 
 class Notebook(Section):
     """A student's notebook container."""
 
     cpu_limit: float = Field(2, gt=0, description="CPUs it may use.")
-    mem_limit: Size = Field(units.size("4G"), ge=units.size("512M"), description="Memory it may use.")
-    idle_timeout: Duration = Field(7200, description="A notebook without activity for this long is stopped; its files stay. 0: never.")
-    homes: Literal["local"] = Field("local", description="Where homes live; local: a volume on the host of the notebook.")
+    mem_limit: NotebookSize = Field(units.size("4G"), description="Memory it may use.")
+    idle_timeout: Duration = Field(7200, description="Stopped when idle for this long; files stay. 0: never.")
+    homes: Literal["local"] = Field("local", description="Where homes live; local: on the notebook's host.")
 
 
 class Worker(Section):
     """Size of one Spark worker (an executor in a container)."""
 
     cpus: int = Field(1, ge=1, description="CPUs, and tasks at a time.")
-    memory: Size = Field(units.size("2G"), ge=units.size("768M"), description="Memory of the container.")
+    memory: WorkerSize = Field(units.size("2G"), description="Memory of the container.")
 
 
 class Cluster(Section):
     """A Spark cluster of the course that is always there."""
 
-    name: str = Field(description="Name of the cluster.", max_length=names.MAX_CLUSTER)
+    name: ClusterName = Field(description="Name of the cluster.")
     workers: int = Field(2, ge=0, description="Workers it has.")
-
-    @model_validator(mode="after")
-    def _safe(self) -> Cluster:
-        if not names.CLUSTER_NAME.fullmatch(self.name):
-            raise ValueError(f"{self.name!r} cannot be a cluster's name: small letters, digits and single hyphens")
-        return self
 
 
 class Spark(Section):
@@ -154,7 +198,7 @@ class Spark(Section):
 
     worker: Worker = Field(Worker(), description="Size of a worker.")
     idle_timeout: Duration = Field(1800, description="A cluster without jobs for this long is released. 0: never.")
-    lease: Duration = Field(60, ge=10, description="A cluster whose kernel is not heard of for this long is released.")
+    lease: Lease = Field(60, description="A cluster whose kernel is silent for this long is released.")
     clusters: list[Cluster] = Field([], description="Clusters of the course itself.")
 
 
@@ -176,24 +220,24 @@ class Quotas(Section):
 class Material(Section):
     """Course material that every home is given."""
 
-    source: FilePath = Field(description="A folder; the word 'labs' is the material that comes with occamctl.")
-    into: str = Field("labs", description="Folder in the home.")
+    source: MaterialPath = Field(description="A folder; the word 'labs' is the material that comes with occamctl.")
+    into: HomeFolder = Field("labs", description="Folder in the home.")
 
 
 class Network(Section):
     """Addresses inside the course."""
 
-    pool: str = Field("10.186.0.0/16", description="Range that the course's networks are cut from; no host may use it.")
+    pool: Pool = Field("10.186.0.0/16", description="Range for the course's networks; no host may use it.")
 
 
 class Course(Section):
     """The whole course file."""
 
-    version: Literal[1] = Field(description="Version of this format.")
-    course: str = Field(description="Names everything that runs.", max_length=names.MAX_COURSE)
+    version: Version = Field(description="Version of this format.")
+    course: CourseName = Field(description="Names everything that runs.")
     title: str = Field("", description="Shown on the sign-in page.")
     instructors: list[Student] = Field([], description="People with an instructor's rights and quota.")
-    students: list[Student] = Field([], description="A roster file (CSV with the columns username,name,email,group) or a list.")
+    students: list[Student] = Field([], description="A roster file (CSV: username,name,email,group) or a list.")
     term: Term | None = Field(None, description="When the course takes place.")
     ssh: Ssh = Field(Ssh(), description="Defaults of every host.")
     hosts: list[Host] = Field([], description="The machines; none: this machine's Docker engine.")

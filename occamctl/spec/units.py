@@ -10,15 +10,15 @@ _BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 def seconds(text: str | int) -> int:
     """Seconds in `90s`, `30m`, `2h`, `7d` or a bare number of seconds. Raises ValueError."""
-    found = re.fullmatch(r"(\d+)\s*([smhd]?)", str(text).strip())
+    found = re.fullmatch(r"([0-9]{1,9})\s*([smhd]?)", str(text).strip())
     if not found:
         raise ValueError(f"{text!r} is not a duration such as 90s, 30m, 2h or 7d")
     return int(found[1]) * _SECONDS[found[2] or "s"]
 
 
 def size(text: str | int) -> int:
-    """Bytes in `512M`, `4G` or a bare number of bytes; K, M, G and T are powers of 1024, as in Docker. Raises ValueError."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", str(text).strip(), re.IGNORECASE)
+    """Bytes in `512M`, `4G` or a bare number of bytes; powers of 1024, as in Docker. Raises ValueError."""
+    found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([KMGT]?)(?:i?B)?", str(text).strip(), re.IGNORECASE)
     if not found:
         raise ValueError(f"{text!r} is not a size such as 512M or 4G")
     return int(float(found[1]) * _BYTES[found[2].upper()])

@@ -1,0 +1,165 @@
+"""What a word of the course file may look like. Each function returns the word, or raises ValueError(what, fix)."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import zoneinfo
+from collections.abc import Callable
+from pathlib import PurePosixPath
+from urllib.parse import urlsplit
+
+from occamctl.spec import names, units
+from occamctl.spec.nearest import nearest
+
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._:%-]*[A-Za-z0-9])?")
+_LOGIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.@\\-]*\$?")
+_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?")
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+:~-]+)?")
+_IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._:/@-]*")
+_NARROWEST_POOL = 20
+
+
+def _plain(word: str, most: int) -> str:
+    """`word` made of small letters, digits and single hyphens, as far as that goes."""
+    return re.sub(r"^[^a-z]+|-+$", "", re.sub(r"[^a-z0-9]+", "-", word.lower())[:most])
+
+
+def course_name(word: str) -> str:
+    return _dns_name(word, names.COURSE_NAME, names.MAX_COURSE, "a course's name")
+
+
+def cluster_name(word: str) -> str:
+    return _dns_name(word, names.CLUSTER_NAME, names.MAX_CLUSTER, "a cluster's name")
+
+
+def _dns_name(word: str, pattern: re.Pattern[str], most: int, what: str) -> str:
+    if pattern.fullmatch(word) and len(word) <= most:
+        return word
+    near = _plain(word, most)
+    raise ValueError(
+        f"{word!r} cannot be {what}: small letters, digits and single hyphens, a letter first, {most} characters",
+        f"for example {near}" if near else "",
+    )
+
+
+def user_name(word: str) -> str:
+    if names.USER_NAME.fullmatch(word):
+        return word
+    raise ValueError(
+        f"{word!r} cannot be a user name", "start with a letter or digit, then letters, digits and - _ . @ +"
+    )
+
+
+def host_name(word: str) -> str:
+    if _HOST.fullmatch(word):
+        return word
+    fix = "write user: beside hostname:" if "@" in word else "a name, an address, or a Host of ~/.ssh/config"
+    raise ValueError(f"{word!r} is not a host name", fix)
+
+
+def login(word: str) -> str:
+    if _LOGIN.fullmatch(word):
+        return word
+    raise ValueError(f"{word!r} is not a user of a host")
+
+
+def jump(word: str) -> str:
+    """One host or several, as ssh -J takes them: user@host:port,…"""
+    for one in word.split(","):
+        user, _, rest = one.rpartition("@")
+        if not _HOST.fullmatch(rest) or (user and not _LOGIN.fullmatch(user)):
+            raise ValueError(f"{word!r} is not a host to go through", "write host, user@host or user@host:port")
+    return word
+
+
+def label(word: str) -> str:
+    if _LABEL.fullmatch(word):
+        return word
+    raise ValueError(f"{word!r} cannot be a label: letters, digits and . _ / -")
+
+
+def timezone(word: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(word)
+        return word
+    except (KeyError, ValueError, OSError):
+        known = zoneinfo.available_timezones()
+    if not known:  # a container without tzdata
+        return word
+    near = nearest(word, sorted(known))
+    raise ValueError(f"{word!r} is not a time zone", f"did you mean {near}?" if near else "such as Europe/Rome")
+
+
+def url(word: str) -> str:
+    try:
+        parts = urlsplit(word)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and parts.path in ("", "/")
+    except ValueError:
+        good = False
+    if good and not (parts.query or parts.fragment or parts.username or " " in word):
+        return word.rstrip("/")
+    raise ValueError(f"{word!r} is not the address of a site", "write https://course.example.org, without a path")
+
+
+def requirement(word: str) -> str:
+    """A requirement of pip; an option of pip would be obeyed too, so none may stand here."""
+    if re.match(r"[A-Za-z0-9]", word) and "\n" not in word:
+        return word
+    raise ValueError(
+        f"{word!r} is not a Python package", "write name or name==version; options of pip have no place here"
+    )
+
+
+def package(word: str) -> str:
+    if _PACKAGE.fullmatch(word):
+        return word
+    raise ValueError(f"{word!r} is not a Debian package", "write name or name=version")
+
+
+def image(word: str) -> str:
+    if _IMAGE.fullmatch(word):
+        return word
+    raise ValueError(f"{word!r} is not an image", "write registry/name:tag")
+
+
+def folder_in_home(word: str) -> str:
+    path = PurePosixPath(word)
+    if word and not path.is_absolute() and ".." not in path.parts and "\n" not in word:
+        return word
+    raise ValueError(f"{word!r} is not a folder in a home", "write a relative path such as labs")
+
+
+def pool(word: str) -> str:
+    """A range of private IPv4 addresses with room for a network per student."""
+    try:
+        network = ipaddress.ip_network(word)
+    except ValueError as error:
+        raise ValueError(str(error), "write 10.186.0.0/16") from None
+    if network.version != 4 or not network.is_private:
+        raise ValueError(f"{word} is not a range of private IPv4 addresses", "write 10.186.0.0/16")
+    if network.prefixlen > _NARROWEST_POOL:
+        raise ValueError(f"{word} is too small for a network per student", f"a /{_NARROWEST_POOL} at least")
+    return word
+
+
+def at_least(least: str) -> Callable[[int], int]:
+    """A check that a size is `least` or more."""
+
+    def check(amount: int) -> int:
+        if amount < units.size(least):
+            raise ValueError(f"{units.human_size(amount)} is less than the {least} that it needs")
+        return amount
+
+    return check
+
+
+def at_least_seconds(least: int) -> Callable[[int], int]:
+    """A check that a duration is `least` seconds or more."""
+
+    def check(amount: int) -> int:
+        if amount < least:
+            raise ValueError(f"{amount} s is less than the {least} s that it needs")
+        return amount
+
+    return check
