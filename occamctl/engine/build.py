@@ -51,8 +51,8 @@ def build(
     with speaking_to(engine.name):
         try:
             said = engine.api.build(
-                fileobj=context.tar(), custom_context=True, tag=tag, rm=True, forcerm=True, decode=True, timeout=SILENCE,
-                labels=dict(labels), buildargs={**_proxies(), **arguments},
+                fileobj=context.tar(), custom_context=True, tag=tag, rm=True, forcerm=True, decode=True,
+                timeout=SILENCE, labels=dict(labels), buildargs={**_proxies(), **arguments},
             )  # fmt: skip
             follow(said, say, deadline=time.monotonic() + WHOLE)
         except Failed as failed:
@@ -89,7 +89,8 @@ def follow(said: Iterable[dict[str, Any]], say: Callable[[str], None], deadline:
             text = _COLOR.sub("", line.rpartition("\r")[2]).rstrip()
             found = _STEP.match(text)
             if found:
-                step, _ = f"step {found[1]} of {found[2]} ({_short(found[3])})", last.clear()
+                step = f"step {found[1]} of {found[2]} ({_short(found[3])})"
+                last.clear()
                 say(step)
             elif text.strip() and not text.startswith((" ---> ", "Removing intermediate container")):
                 last.append(text)

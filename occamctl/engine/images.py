@@ -21,7 +21,7 @@ from occamctl.errors import EngineError
 from occamctl.spec import names
 from occamctl.spec.course import Image
 
-__all__ = ["Built", "deliver", "ensure_built", "hub_image", "missing", "notebook_image", "present", "remove"]
+__all__ = ["Built", "deliver", "ensure_built", "host_image", "hub_image", "missing", "notebook_image", "present", "remove"]
 
 Say = Callable[[str], None]
 
@@ -68,6 +68,19 @@ def hub_image() -> Built:
         ]
     )
     return Built(f"{PREFIX}/hub:{made.digest()}", "hub image", made)
+
+
+def host_image() -> Built:
+    """The image of a pretend host of `occamctl sandbox`."""
+    here = _TEMPLATES / "host"
+    made = context.read(
+        [
+            ("Dockerfile", here / "Dockerfile"),
+            ("certificates", _CERTIFICATES),
+            ("entrypoint", here / "entrypoint"),
+        ]
+    )
+    return Built(f"{PREFIX}/host:{made.digest()}", "host image", made)
 
 
 def notebook_image(image: Image | None = None) -> Built:
@@ -132,7 +145,9 @@ def ensure_built(engine: Engine, wanted: Built, say: Say) -> None:
     if wanted.parent is not None:
         ensure_built(engine, wanted.parent, say)
     below = wanted.parent.tag if wanted.parent else debian.ensure_base(engine, say)
-    build.build(engine, wanted.tag, wanted.context, partial(_prefixed, say, wanted.what), wanted.labels, {"BASE": below})
+    build.build(
+        engine, wanted.tag, wanted.context, partial(_prefixed, say, wanted.what), wanted.labels, {"BASE": below}
+    )
 
 
 def _prefixed(say: Say, what: str, text: str) -> None:
@@ -166,3 +181,37 @@ def remove(engine: Engine, tags: Iterable[str]) -> list[str]:
                     raise
                 kept.append(tag)
     return kept
+
+
+@dataclass(frozen=True)
+class Held:
+    """An image of ours on an engine."""
+
+    tag: str
+    """Empty for what a build that failed left."""
+    id: str
+    size: int
+    """Bytes, with the layers it shares."""
+    created: int
+    """Seconds since 1970."""
+
+
+def held(engine: Engine) -> list[Held]:
+    """Our images on the engine, newest first, one for each tag."""
+    with speaking_to(engine.name):
+        listed = engine.api.images(filters={"label": [f"{names.KIND}=image"]})
+    found = [
+        Held("" if tag == "<none>:<none>" else tag, str(one["Id"]), int(one["Size"]), int(one["Created"]))
+        for one in listed
+        for tag in one["RepoTags"] or [""]
+    ]
+    return sorted(found, key=lambda one: (-one.created, one.tag))
+
+
+def in_services(engine: Engine) -> frozenset[str]:
+    """Tags that services of this engine's swarm name; a notebook that is stopped needs its image again."""
+    with speaking_to(engine.name):
+        if not engine.api.info()["Swarm"].get("ControlAvailable"):
+            return frozenset()
+        specs = [one["Spec"]["TaskTemplate"].get("ContainerSpec", {}) for one in engine.api.services()]
+    return frozenset(str(spec.get("Image", "")).partition("@")[0] for spec in specs)
