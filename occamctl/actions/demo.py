@@ -123,7 +123,7 @@ def _course_file(folder: Path, hosts: int, tags: list[str], say: Say) -> Path:
         )
     text = ""
     if hosts:
-        made = sandbox.up(hosts, name=COURSE, images=tags, say=say)
+        made = sandbox.up(hosts, name=COURSE, tags=tags, say=say)
         text = made.as_yaml()
     if not there:
         (folder / "roster.csv").write_text(_ROSTER)

@@ -1,0 +1,74 @@
+"""`occamctl host …`: list, prepare, and run a command on all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from occamctl.actions.session import Session, each
+from occamctl.errors import HostError
+from occamctl.hosts import prepare as engines
+from occamctl.hosts.connection import Ran
+from occamctl.spec.units import human_size
+
+Say = Callable[[str, str], None]
+
+
+def rows(session: Session) -> list[dict[str, Any]]:
+    """One row for each host of the course, also for those that did not answer."""
+    session.gather_facts()
+    return [row(session, host) for host in session.hosts]
+
+
+def row(session: Session, host: str) -> dict[str, Any]:
+    """What is known of a host; `state` says why nothing is."""
+    role = "manager" if host == session.hosts[0] else "host"
+    facts = session.facts.get(host)
+    if facts is None:
+        error = session.errors.get(host)
+        return {"host": host, "role": role, "state": error.what if error else "not asked", "fix": error.fix if error else ""}
+    return {
+        "host": host,
+        "role": role,
+        "cores": facts.cores,
+        "memory": f"{human_size(facts.memory_free)}/{human_size(facts.memory)}",
+        "disk": f"{human_size(facts.disk_free)}/{human_size(facts.disk)}",
+        "gpus": len(facts.gpus),
+        "engine": facts.engine or "none",
+        "load": facts.load,
+        "state": "ready" if facts.engine else "no engine (run: occamctl host prepare)",
+        "address": facts.address,
+        "system": facts.system,
+        "memory_bytes": facts.memory,
+        "memory_free_bytes": facts.memory_free,
+        "disk_bytes": facts.disk,
+        "disk_free_bytes": facts.disk_free,
+        "gpu_models": [gpu.model for gpu in facts.gpus],
+    }
+
+
+def prepare(session: Session, say: Say) -> dict[str, list[str]]:
+    """Ensure an engine on every host; what was done on each. Hosts that failed are in `session.errors`."""
+    done, errors = each(
+        session.machines, lambda host: engines.prepare(session.machines[host], lambda text: say(host, text))
+    )
+    session.errors.update(errors)
+    return done
+
+
+def run(session: Session, command: Sequence[str], *, sudo: bool, seconds: float) -> dict[str, Ran]:
+    """Run a command on every host at the same time. Hosts that failed to run it are in `session.errors`."""
+    done, errors = each(
+        session.machines,
+        lambda host: session.machines[host].run(command, sudo=sudo, seconds=seconds, check=False),
+    )
+    session.errors.update(errors)
+    return done
+
+
+def raise_errors(errors: dict[str, HostError]) -> None:
+    """Raise the first of several hosts' errors, with the others."""
+    if errors:
+        first, *rest = errors.values()
+        first.others = rest
+        raise first

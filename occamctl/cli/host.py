@@ -1,0 +1,65 @@
+"""`occamctl host …`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from occamctl.cli.options import Config, Output
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command("list")
+def list_hosts(config: Config = Path("occam.yaml"), output: Output = "table") -> None:
+    """Cores, memory, disk, GPUs, engine, role and load of every host.  Example: occamctl host list -o json"""
+    from occamctl import render
+    from occamctl.actions import hosts as action
+    from occamctl.actions.session import open_course
+
+    with open_course(config) as session:
+        rows = action.rows(session)
+        columns = ["host", "role", "cores", "memory", "disk", "gpus", "engine", "load", "state"]
+        render.table("", columns, rows, output)
+        action.raise_errors(session.errors)
+
+
+@app.command()
+def prepare(config: Config = Path("occam.yaml")) -> None:
+    """Install a container engine where there is none.  Example: occamctl host prepare"""
+    from occamctl import render
+    from occamctl.actions import hosts as action
+    from occamctl.actions.session import open_course
+
+    with open_course(config) as session:
+        with render.progress(session.machines) as say:
+            done = action.prepare(session, say)
+        for host, did in done.items():
+            render.line(f"{host}: {', '.join(did) if did else 'an engine runs already; nothing to do'}")
+        action.raise_errors(session.errors)
+
+
+@app.command("exec", context_settings={"ignore_unknown_options": True})
+def execute(
+    command: Annotated[list[str], typer.Argument(help="The command and its words, after --.")],
+    config: Config = Path("occam.yaml"),
+    sudo: Annotated[bool, typer.Option("--sudo", help="As root.")] = False,
+    timeout: Annotated[float, typer.Option("--timeout", min=1, help="Seconds that it may take.")] = 60,
+) -> None:
+    """Run a command on every host.  Example: occamctl host exec -- uptime"""
+    from occamctl import render
+    from occamctl.actions import hosts as action
+    from occamctl.actions.session import open_course
+
+    with open_course(config) as session:
+        done = action.run(session, command, sudo=sudo, seconds=timeout)
+        for host, ran in done.items():
+            for line in (ran.stdout + ran.stderr).splitlines():
+                render.line(f"{host}: {line}")
+            if ran.code:
+                render.note(f"{host}: exit {ran.code}")
+        action.raise_errors(session.errors)
+        if any(ran.code for ran in done.values()):
+            raise typer.Exit(1)

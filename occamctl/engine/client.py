@@ -1,0 +1,187 @@
+"""One Docker engine: this machine's own, or a host's through the SSH connection that we already have to it."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import docker
+import requests
+import urllib3
+from docker.errors import APIError, DockerException, NotFound
+from docker.transport.basehttpadapter import BaseHTTPAdapter
+
+from occamctl.errors import EngineError, HostError, OccamError, TookTooLong
+
+Channel = Any
+OpenChannel = Callable[[], Channel]
+"""Opens a channel that speaks the engine's API: `docker system dial-stdio` at its other end."""
+
+TIMEOUT = 120
+"""Seconds without a byte from the engine."""
+EXEC_SECONDS = 120
+# sshd allows ten sessions on one connection (MaxSessions); two are left for commands.
+MOST_CHANNELS = 8
+_STDOUT, _STDERR = 1, 2
+
+
+class Engine:
+    """`api` is the SDK's low-level client, `client` its friendlier face; `name` is the host's name."""
+
+    def __init__(self, name: str, client: docker.DockerClient) -> None:
+        self.name, self.client = name, client
+        self.api = client.api
+
+    @classmethod
+    def local(cls, at: str = "/var/run/docker.sock") -> Engine:
+        """This machine's engine, by its socket. Raises HostError when none answers."""
+        name = "localhost"
+        with speaking_to(name):
+            return cls(name, docker.DockerClient(base_url=f"unix://{at}", version="auto", timeout=TIMEOUT))
+
+    @classmethod
+    def through(cls, name: str, open_channel: OpenChannel) -> Engine:
+        """The engine at the other end of SSH channels. Raises HostError when none answers."""
+        with speaking_to(name):
+            # The address is never dialled: the adapter below takes every request to it. The SDK finds out the
+            # version at once, before there is a place to mount the adapter, so it is asked for afterwards.
+            client = docker.DockerClient(base_url="http://occam-over-ssh:2375", version="1.41", timeout=TIMEOUT)
+            adapter = _OverSsh(open_channel)
+            client.api._custom_adapter = adapter
+            client.api.mount("http://", adapter)
+            client.api.trust_env = False
+            client.api.base_url = "http+docker://ssh"
+            client.api.mount("http+docker://", adapter)
+            client.api._version = client.api._retrieve_server_version()
+        return cls(name, client)
+
+    def exec(
+        self, container: str, command: Sequence[str], stdin: bytes = b"", *, user: str = "", seconds: float = EXEC_SECONDS
+    ) -> tuple[int, bytes, bytes]:
+        """Run a command in a container: exit code, standard output, standard error.
+
+        Raises EngineError when the container is gone, TookTooLong after `seconds`.
+        """
+        with speaking_to(self.name):
+            made = self.api.exec_create(container, list(command), stdin=bool(stdin), user=user)
+            answer = self.api._post_json(
+                self.api._url("/exec/{0}/start", made["Id"]),
+                headers={"Connection": "Upgrade", "Upgrade": "tcp"},
+                data={"Tty": False, "Detach": False},
+                stream=True,
+            )
+            try:
+                self.api._raise_for_status(answer)
+                out, err = _talk(_socket_of(answer), stdin, time.monotonic() + seconds, " ".join(command)[:60])
+            finally:
+                answer.close()
+            return int(self.api.exec_inspect(made["Id"])["ExitCode"] or 0), out, err
+
+    def close(self) -> None:
+        self.client.close()
+
+
+def _socket_of(answer: requests.Response) -> Any:
+    """The raw connection under a response that was upgraded."""
+    connection = answer.raw._connection
+    return connection.sock
+
+
+def _talk(raw: Any, stdin: bytes, deadline: float, what: str) -> tuple[bytes, bytes]:
+    """Send all of `stdin`, then read the engine's multiplexed stream to its end."""
+    if stdin:
+        raw.sendall(stdin)
+        raw.shutdown_write() if hasattr(raw, "shutdown_write") else raw.shutdown(socket.SHUT_WR)
+    streams = {_STDOUT: bytearray(), _STDERR: bytearray()}
+    buffer = bytearray()
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TookTooLong(f"{what}: no end after its time was over")
+        raw.settimeout(left)
+        try:
+            piece = raw.recv(65536)
+        except TimeoutError:
+            continue
+        if not piece:
+            return bytes(streams[_STDOUT]), bytes(streams[_STDERR])
+        buffer += piece
+        while len(buffer) >= 8:
+            stream, size = struct.unpack(">BxxxI", buffer[:8])
+            if len(buffer) < 8 + size:
+                break
+            streams.setdefault(stream, bytearray()).extend(buffer[8 : 8 + size])
+            del buffer[: 8 + size]
+
+
+class _Connection(urllib3.connection.HTTPConnection):
+    """HTTP over a channel in place of a socket."""
+
+    def __init__(self, open_channel: OpenChannel) -> None:
+        super().__init__("localhost", timeout=TIMEOUT)
+        self._open_channel = open_channel
+
+    def connect(self) -> None:
+        channel = self._open_channel()
+        channel.settimeout(TIMEOUT)
+        self.sock = channel
+
+
+class _Pool(urllib3.connectionpool.HTTPConnectionPool):
+    scheme = "http"
+
+    def __init__(self, open_channel: OpenChannel) -> None:
+        super().__init__("localhost", timeout=TIMEOUT, maxsize=MOST_CHANNELS, block=True)
+        self._open_channel = open_channel
+
+    def _new_conn(self) -> Any:
+        return _Connection(self._open_channel)
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        # urllib3 would call select() on the channel, which has no file descriptor of its own until asked for one, and
+        # then two for each (docker-py's ssh adapter avoids it the same way).
+        connection = self.pool.get(block=True, timeout=TIMEOUT)  # type: ignore[union-attr]
+        if connection is not None and connection.sock is not None and connection.sock.closed:
+            connection.close()
+        return connection or self._new_conn()
+
+
+class _OverSsh(BaseHTTPAdapter):
+    def __init__(self, open_channel: OpenChannel) -> None:
+        self._pool = _Pool(open_channel)
+        super().__init__()
+
+    def get_connection(self, url: Any, proxies: Any = None) -> Any:
+        return self._pool
+
+    def get_connection_with_tls_context(self, request: Any, verify: Any, proxies: Any = None, cert: Any = None) -> Any:
+        return self._pool
+
+    def request_url(self, request: Any, proxies: Any) -> Any:
+        return request.path_url
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+@contextmanager
+def speaking_to(host: str) -> Iterator[None]:
+    """Translate the SDK's errors, and name the host."""
+    try:
+        yield
+    except OccamError:
+        raise
+    except NotFound as error:
+        raise EngineError(f"the engine has no such thing: {error.explanation}", where=host) from error
+    except APIError as error:
+        raise EngineError(f"the engine refused: {error.explanation}", where=host) from error
+    except (requests.Timeout, TimeoutError) as error:
+        raise TookTooLong("the engine does not answer", where=host, fix=f"look at its log on {host}") from error
+    except (requests.ConnectionError, urllib3.exceptions.HTTPError, DockerException, EOFError, OSError) as error:
+        raise HostError(
+            "no container engine answers", where=host, fix=f"run: occamctl host prepare, or look at the engine on {host}"
+        ) from error

@@ -1,0 +1,138 @@
+"""Facts of a host: one read-only command, one round trip, and a pure parser for each part of what it prints."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+from occamctl.errors import HostError
+from occamctl.hosts.connection import Machine
+from occamctl.plan.observed import Gpu, HostFacts
+
+# A part begins with its name. Programs that are not there print nothing.
+_LOOK = r"""
+export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
+part() { printf '\n== %s\n' "$1"; }
+part cores; nproc
+part memory; cat /proc/meminfo
+part load; cat /proc/loadavg
+part system; cat /etc/os-release
+part disk; df -Pk /var/lib/docker 2>/dev/null || df -Pk /var/lib
+part route; cat /proc/net/route
+part address; cat /proc/net/fib_trie
+part tcp; cat /proc/net/tcp /proc/net/tcp6 2>/dev/null
+part engine; command -v dockerd docker >/dev/null && { dockerd --version 2>/dev/null || docker --version; }
+part running; [ -S /var/run/docker.sock ] && echo yes
+part gpus; nvidia-smi --query-gpu=uuid,name,memory.total --format=csv,noheader,nounits 2>/dev/null
+exit 0
+"""
+OLDEST_ENGINE = (20, 10)
+_LISTEN = "0A"
+_OURS = re.compile(r"docker|br-|veth|virbr|cni|lo$")
+
+
+def gather(machine: Machine) -> HostFacts:
+    """The facts of one host. Raises HostError."""
+    return parse(machine.run(["sh", "-c", _LOOK], seconds=30).stdout, machine.name)
+
+
+def parse(printed: str, host: str = "") -> HostFacts:
+    """Facts from what the command printed. Raises HostError when a part is not as Linux prints it."""
+    parts = dict(re.findall(r"^== (\w+)\n(.*?)(?=^== |\Z)", printed, re.MULTILINE | re.DOTALL))
+    try:
+        disk, disk_free = _disk(parts["disk"])
+        interface, routes = _routes(parts["route"])
+        return HostFacts(
+            address=_address(parts["address"], parts["route"], interface),
+            cores=int(parts["cores"]),
+            memory=_meminfo(parts["memory"], "MemTotal"),
+            memory_free=_meminfo(parts["memory"], "MemAvailable"),
+            disk=disk,
+            disk_free=disk_free,
+            load=float(parts["load"].split()[0]),
+            system=_system(parts["system"]),
+            engine=_engine(parts["engine"]) if "yes" in parts["running"] else "",
+            gpus=_gpus(parts["gpus"]),
+            routes=routes,
+            listening=_listening(parts["tcp"]),
+        )
+    except (KeyError, ValueError, IndexError) as error:
+        raise HostError(f"its facts cannot be read ({error!r}): is it a Linux host?", where=host) from None
+
+
+def _meminfo(text: str, key: str) -> int:
+    """Bytes; the kernel writes "kB" and means KiB."""
+    found = re.search(rf"^{key}:\s+(\d+)", text, re.MULTILINE)
+    if not found:
+        raise ValueError(f"no {key}")
+    return int(found[1]) * 1024
+
+
+def _disk(text: str) -> tuple[int, int]:
+    """Bytes in all and free, of `df -Pk`."""
+    words = text.strip().splitlines()[-1].split()
+    return int(words[1]) * 1024, int(words[3]) * 1024
+
+
+def _system(text: str) -> str:
+    values = dict(re.findall(r'^(\w+)="?([^"\n]*)"?$', text, re.MULTILINE))
+    return f"{values.get('ID', 'linux')} {values.get('VERSION_ID', '')}".strip()
+
+
+def _engine(text: str) -> str:
+    found = re.search(r"version (\d[\w.]*)", text)
+    return found[1] if found else ""
+
+
+def too_old(engine: str) -> bool:
+    """Is this engine's version below the oldest that works?"""
+    numbers = [int(number) for number in re.findall(r"\d+", engine)[:2]]
+    return tuple(numbers) < OLDEST_ENGINE
+
+
+def _quad(word: str) -> ipaddress.IPv4Address:
+    """The kernel writes addresses as little-endian hexadecimal."""
+    return ipaddress.IPv4Address(bytes.fromhex(word)[::-1])
+
+
+def _routes(text: str) -> tuple[str, tuple[str, ...]]:
+    """Interface of the default route, and the networks behind interfaces that are not the engine's own."""
+    default, found = "", []
+    for line in text.strip().splitlines()[1:]:
+        interface, destination, _, _, _, _, _, mask = line.split()[:8]
+        network = ipaddress.IPv4Network(f"{_quad(destination)}/{_quad(mask)}")
+        if network.prefixlen == 0:
+            default = default or interface
+        elif not _OURS.match(interface):
+            found.append(str(network))
+    return default, tuple(sorted(set(found)))
+
+
+def _address(trie: str, route: str, interface: str) -> str:
+    """The host's own address in the network of its default route, as the kernel's table of local addresses has it."""
+    local = {
+        ipaddress.IPv4Address(one) for one in re.findall(r"\|-- ([\d.]+)\n\s+/32 host LOCAL", trie) if one != "127.0.0.1"
+    }
+    for line in route.strip().splitlines()[1:]:
+        words = line.split()
+        network = ipaddress.IPv4Network(f"{_quad(words[1])}/{_quad(words[7])}")
+        if words[0] == interface and network.prefixlen:
+            for address in sorted(local):
+                if address in network:
+                    return str(address)
+    return str(min(local)) if local else "127.0.0.1"
+
+
+def _listening(text: str) -> frozenset[int]:
+    ports = set()
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) > 3 and words[3] == _LISTEN:
+            ports.add(int(words[1].rpartition(":")[2], 16))
+    return frozenset(ports)
+
+
+def _gpus(text: str) -> tuple[Gpu, ...]:
+    """nvidia-smi prints MiB; a broken driver prints words, which are no GPUs."""
+    rows = [[word.strip() for word in line.split(",")] for line in text.strip().splitlines()]
+    return tuple(Gpu(row[0], row[1], int(row[2]) << 20) for row in rows if len(row) == 3 and row[2].isdigit())

@@ -1,0 +1,293 @@
+"""Make, list and remove sandboxes. What there is, is read from the engine's labels; only keys are kept in files."""
+
+from __future__ import annotations
+
+import io
+import ipaddress
+import os
+import shutil
+import tarfile
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from occamctl import wait
+from occamctl.engine import images
+from occamctl.engine.client import Engine, speaking_to
+from occamctl.errors import EngineError, SpecError
+from occamctl.sandbox import keys, seed
+
+Say = Callable[[str, str], None]
+LABEL = "occam.sandbox"
+USER = "ops"
+MOST = 8
+SSH_PORT = 22
+START_SECONDS = 60
+_RANGE = ipaddress.IPv4Network("10.99.0.0/16")
+# Everything that Docker 20.10 knows but SYS_RESOURCE, which is not to be had on every machine: so no --privileged.
+_CAPABILITIES = (
+    "AUDIT_CONTROL AUDIT_READ AUDIT_WRITE BLOCK_SUSPEND CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID IPC_LOCK "
+    "IPC_OWNER KILL LEASE LINUX_IMMUTABLE MAC_ADMIN MAC_OVERRIDE MKNOD NET_ADMIN NET_BIND_SERVICE NET_BROADCAST NET_RAW "
+    "SETFCAP SETGID SETPCAP SETUID SYSLOG SYS_ADMIN SYS_BOOT SYS_CHROOT SYS_MODULE SYS_NICE SYS_PACCT SYS_PTRACE "
+    "SYS_RAWIO SYS_TIME SYS_TTY_CONFIG WAKE_ALARM"
+).split()
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """A sandbox that is up. `folder` holds its key, its known_hosts and a course file."""
+
+    name: str
+    addresses: tuple[str, ...]
+    folder: Path
+
+    @property
+    def key(self) -> Path:
+        return self.folder / "id_ed25519"
+
+    @property
+    def known_hosts(self) -> Path:
+        return self.folder / "known_hosts"
+
+    def as_yaml(self) -> str:
+        """The sections `ssh` and `hosts` of a course file."""
+        return (
+            f"ssh: {{user: {USER}, identity_file: {self.key}, known_hosts: {self.known_hosts}}}\n"
+            f"hosts: [{', '.join(self.addresses)}]\n"
+        )
+
+
+def state_folder() -> Path:
+    """Where sandboxes keep their keys."""
+    root = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(root) / "occam" / "sandbox"
+
+
+def up(
+    hosts: int,
+    *,
+    name: str = "sandbox",
+    tags: Sequence[str] = (),
+    say: Say = lambda where, what: None,
+    options: Mapping[int, Mapping[str, str]] | None = None,
+) -> Sandbox:
+    """Ensure a sandbox with so many hosts; one that is there with fewer gets more.
+
+    tags     images of this machine's engine that every new host begins with, where they can be cloned
+    options  variables of the hosts' entrypoint (templates/images/host), by number from 1
+    """
+    if not 1 <= hosts <= MOST:
+        raise SpecError(f"{hosts} hosts: from 1 to {MOST} can be made")
+    engine = Engine.local()
+    image = images.host_image()
+    images.ensure_built(engine, image, lambda text: say("", text))
+    folder = state_folder() / name
+    public = keys.ensure_pair(folder / "id_ed25519")
+    subnet = _ensure_network(engine, name)
+    given = options or {}
+
+    def make(number: int) -> str:
+        address = str(subnet.network_address + 10 + number)
+        _ensure_host(engine, name, number, address, image.tag, public, tags, given.get(number, {}), say)
+        return address
+
+    with ThreadPoolExecutor(max_workers=hosts) as pool:
+        addresses = tuple(pool.map(make, range(1, hosts + 1)))
+    made = Sandbox(name, addresses, folder)
+    made.known_hosts.write_text("".join(_host_key(engine, name, n, address) for n, address in enumerate(addresses, 1)))
+    _course_file(made)
+    return made
+
+
+def _course_file(made: Sandbox) -> None:
+    """A course file for the sandbox; one that is there is the user's by now."""
+    file, roster = made.folder / "occam.yaml", made.folder / "roster.csv"
+    if not file.exists():
+        file.write_text(
+            f"version: 1\ncourse: {made.name}\ntitle: A rehearsal\ninstructors: [instructor]\nstudents: roster.csv\n\n"
+            f"# Pretend hosts of `occamctl sandbox`\n{made.as_yaml()}\n"
+            "notebook: {cpu_limit: 2, mem_limit: 2G}\nspark: {worker: {cpus: 1, memory: 1G}}\n"
+        )
+    if not roster.exists():
+        roster.write_text("username,name,email,group\nanna.rossi,Anna Rossi,,\nb_bianchi,Bruno Bianchi,,\n")
+
+
+def _ensure_network(engine: Engine, name: str) -> ipaddress.IPv4Network:
+    with speaking_to(engine.name):
+        there = engine.api.networks()
+        used = [
+            ipaddress.ip_network(part["Subnet"])
+            for one in there
+            for part in (one["IPAM"].get("Config") or [])
+            if ":" not in part.get("Subnet", ":")
+        ]
+        for one in there:
+            if one["Name"] == f"occam-sandbox-{name}":
+                return ipaddress.IPv4Network(one["IPAM"]["Config"][0]["Subnet"])
+        subnet = next(part for part in _RANGE.subnets(new_prefix=24) if not any(part.overlaps(one) for one in used))
+        engine.api.create_network(
+            f"occam-sandbox-{name}",
+            driver="bridge",
+            ipam={"Config": [{"Subnet": str(subnet)}]},
+            labels={LABEL: name},
+        )
+        return subnet
+
+
+def host_name(name: str, number: int) -> str:
+    return f"{name}-host{number}"
+
+
+def _ensure_host(
+    engine: Engine,
+    name: str,
+    number: int,
+    address: str,
+    image: str,
+    public: str,
+    tags: Sequence[str],
+    options: Mapping[str, str],
+    say: Say,
+) -> None:
+    """One host; a stopped one is started again with what it had."""
+    container, volume = host_name(name, number), f"occam-sandbox-{name}-{number}"
+    with speaking_to(engine.name):
+        there = engine.api.containers(all=True, filters={"name": f"^/{container}$"})
+        if not there:
+            say(container, "starting")
+            engine.api.create_volume(volume, labels={LABEL: name})
+            if tags:
+                seed.seed(engine, volume, tags, lambda text: say(container, text))
+            _create(engine, name, container, volume, address, image, options)
+            engine.api.put_archive(container, "/", _file("etc/occam/authorized_keys", public.encode()))
+        if not there or there[0]["State"] != "running":
+            engine.api.start(container)
+    if options.get("OCCAM_ENGINE") == "none":
+        return
+    wait.until(
+        lambda: engine.exec(container, ["docker", "version", "--format", "{{.Server.Version}}"])[0],
+        lambda code: code == 0,
+        f"the engine of {container}",
+        seconds=START_SECONDS,
+        describe=lambda _: "not answering",
+        fix=f"docker exec {container} cat /var/log/dockerd.log",
+    )
+    say(container, f"up at {address}")
+
+
+def _create(
+    engine: Engine, name: str, container: str, volume: str, address: str, image: str, options: Mapping[str, str]
+) -> None:
+    """No --privileged; the engine in the container has its own data volume."""
+    network = f"occam-sandbox-{name}"
+    host_config: dict[str, Any] = engine.api.create_host_config(
+        cap_add=list(_CAPABILITIES),
+        security_opt=["seccomp=unconfined", "apparmor=unconfined"],
+        device_cgroup_rules=["a *:* rwm"],
+        binds=["/sys/fs/cgroup:/sys/fs/cgroup:rw", f"{volume}:/var/lib/docker"],
+        network_mode=network,
+    )
+    # What `docker run --security-opt systempaths=unconfined` sends: /proc/sys must be writable for an engine's networks.
+    host_config |= {"MaskedPaths": [], "ReadonlyPaths": []}
+    engine.api.create_container(
+        image,
+        name=container,
+        hostname=container,
+        labels={LABEL: name},
+        environment={**_dns(), **options},
+        host_config=host_config,
+        networking_config=engine.api.create_networking_config(
+            {network: engine.api.create_endpoint_config(ipv4_address=address)}
+        ),
+    )
+
+
+def _dns() -> dict[str, str]:
+    """This machine's name server, for containers in the pretend hosts: the one that Docker gives them is only theirs."""
+    lines = Path("/etc/resolv.conf").read_text().splitlines() if Path("/etc/resolv.conf").exists() else []
+    servers = [line.split()[1] for line in lines if line.startswith("nameserver") and len(line.split()) > 1]
+    usable = [server for server in servers if not server.startswith("127.")]
+    return {"OCCAM_DNS": usable[0]} if usable else {}
+
+
+def _file(path: str, content: bytes) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        folder = tarfile.TarInfo(str(Path(path).parent))
+        folder.type, folder.mode = tarfile.DIRTYPE, 0o755
+        archive.addfile(folder)
+        entry = tarfile.TarInfo(path)
+        entry.size, entry.mode = len(content), 0o644
+        archive.addfile(entry, io.BytesIO(content))
+    return made.getvalue()
+
+
+def _host_key(engine: Engine, name: str, number: int, address: str) -> str:
+    """A line of known_hosts, read from inside the host: nobody is trusted on first sight."""
+
+    def read() -> str:
+        code, out, _ = engine.exec(host_name(name, number), ["cat", "/etc/ssh/ssh_host_ed25519_key.pub"])
+        return out.decode() if code == 0 else ""
+
+    public = wait.until(read, bool, f"host key of {host_name(name, number)}", seconds=20)
+    return f"{address} {' '.join(public.split()[:2])}\n"
+
+
+def listed() -> list[dict[str, Any]]:
+    """Every host of every sandbox on this machine."""
+    engine = Engine.local()
+    with speaking_to(engine.name):
+        found = engine.api.containers(all=True, filters={"label": [LABEL]})
+    return [
+        {
+            "sandbox": one["Labels"][LABEL],
+            "host": one["Names"][0].lstrip("/"),
+            "address": next(iter(one["NetworkSettings"]["Networks"].values()))["IPAMConfig"]["IPv4Address"],
+            "state": one["State"],
+            "course_file": str(state_folder() / one["Labels"][LABEL] / "occam.yaml"),
+        }
+        for one in sorted(found, key=lambda one: str(one["Names"][0]))
+    ]
+
+
+def find(name: str) -> Sandbox:
+    """The sandbox with this name. Raises SpecError when there is none."""
+    addresses = tuple(row["address"] for row in listed() if row["sandbox"] == name)
+    if not addresses:
+        raise SpecError(f"no sandbox {name!r}", fix="see: occamctl sandbox list")
+    return Sandbox(name, addresses, state_folder() / name)
+
+
+def down(name: str, say: Say = lambda where, what: None) -> bool:
+    """Remove a sandbox with all that is in it; False when there is nothing of it. The host image stays as a cache."""
+    engine = Engine.local()
+    ours = {"label": [f"{LABEL}={name}"]}
+    with speaking_to(engine.name):
+        containers = engine.api.containers(all=True, filters=ours)
+        volumes = engine.api.volumes(filters=ours)["Volumes"] or []
+        networks = engine.api.networks(filters=ours)
+        for one in containers:
+            say(one["Names"][0].lstrip("/"), "removing")
+            engine.api.remove_container(one["Id"], force=True, v=True)
+        for one in volumes:
+            _remove_volume(engine, one["Name"])
+        for one in networks:
+            engine.api.remove_network(one["Id"])
+    shutil.rmtree(state_folder() / name, ignore_errors=True)
+    return bool(containers or volumes or networks)
+
+
+def _remove_volume(engine: Engine, name: str) -> None:
+    """The engine inside may leave mounts behind for a moment."""
+
+    def gone() -> str:
+        try:
+            with speaking_to(engine.name):
+                engine.api.remove_volume(name, force=True)
+        except EngineError as error:
+            return error.what
+        return ""
+
+    wait.until(gone, lambda seen: not seen, f"removal of volume {name}", seconds=30)
