@@ -1,0 +1,74 @@
+"""The gateway's process: `python -m occamctl.gateway.app`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from tornado.httpserver import HTTPServer
+
+from occamctl.engine.client import Engine
+from occamctl.errors import OccamError
+from occamctl.gateway import settings as told
+from occamctl.gateway.auth import Hub
+from occamctl.gateway.clusters import Clusters
+from occamctl.gateway.ledger import Ledger
+from occamctl.gateway.notebooks import Notebooks
+from occamctl.gateway.reconcile import Loop
+from occamctl.gateway.routes import MOST_BODY, Parts, application
+from occamctl.gateway.settings import Settings
+from occamctl.gateway.sight import Sight
+from occamctl.gateway.subnets import Networks
+
+log = logging.getLogger("occam.gateway")
+THREADS = 64
+"""Requests that wait for the engine at the same time; most of them wait for a removal."""
+
+
+async def serve(settings: Settings) -> None:
+    """Answer until told to end. Raises OccamError when the engine does not answer at the start."""
+    engine = Engine.local(settings.engine)
+    sight = Sight(engine, settings.course)
+    networks = Networks(engine, settings.course, settings.pool, settings.hub_subnet)
+    notebooks = Notebooks(engine, settings, sight, networks)
+    ledger = Ledger(settings.course, settings.worker_cpus, settings.worker_memory)
+    clusters = Clusters(engine, settings, ledger, sight=sight, networks=networks, notebooks=notebooks)
+    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="work")
+    loop = Loop(engine, settings, sight, clusters=clusters, notebooks=notebooks, pool=pool)
+    loop.remember()
+    parts = Parts(settings, Hub(settings.hub_api, settings.token()), sight, clusters, notebooks, pool)
+    server = HTTPServer(application(parts), max_body_size=MOST_BODY, xheaders=False)
+    server.listen(settings.port)
+    stop = threading.Event()
+    caring = threading.Thread(target=loop.run, args=(stop,), name="loop", daemon=True)
+    caring.start()
+    log.info("gateway %s of %s answers on port %d", settings.version, settings.course, settings.port)
+    await _told_to_end()
+    log.info("told to end; what runs goes on")
+    server.stop()
+    stop.set()
+    pool.shutdown(wait=False, cancel_futures=True)
+
+
+async def _told_to_end() -> None:
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    await ended.wait()
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stdout)
+    try:
+        asyncio.run(serve(told.read()))
+    except OccamError as error:
+        log.error("%s", error)
+        raise SystemExit(error.exit_code) from None
+
+
+if __name__ == "__main__":
+    main()

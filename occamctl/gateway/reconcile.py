@@ -1,0 +1,250 @@
+"""The loop that keeps clusters as they should be: lost executors replaced, ended leases and orphans removed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor as Pool
+from dataclasses import replace
+
+from occamctl import wait
+from occamctl.engine import swarm
+from occamctl.engine.client import Engine
+from occamctl.errors import DoesNotFit, OccamError
+from occamctl.gateway.clusters import Clusters
+from occamctl.gateway.last_words import last_words
+from occamctl.gateway.leases import Lease
+from occamctl.gateway.ledger import Cluster, Executor, ExecutorState
+from occamctl.gateway.notebooks import Notebooks
+from occamctl.gateway.settings import Settings
+from occamctl.gateway.sight import Seen, Sight
+from occamctl.spark import clusters as spark
+
+log = logging.getLogger("occam.gateway.loop")
+BUSY, CALM = 0.7, 3.0
+"""Seconds between two rounds while something starts or ends, and while nothing does."""
+START = {"pending": 60, "starting": 120}
+"""Seconds that an executor may be in each state."""
+MOST_TRIES = 3
+STEADY = 60
+"""An executor that ran for so many seconds did not fail to start: its loss counts as a first one."""
+DRIVER_DEATHS = 3
+REMEMBERED = 600
+"""Seconds that a failed cluster can be asked for its reason."""
+ORPHAN = 15
+"""Seconds that a service may be without a cluster before it counts as an orphan."""
+
+
+class Loop:
+    """Compares ledger and engine every few seconds. `tick` is one round."""
+
+    def __init__(
+        self, engine: Engine, settings: Settings, sight: Sight, clusters: Clusters, notebooks: Notebooks, pool: Pool
+    ) -> None:
+        self._engine, self._settings, self._sight = engine, settings, sight
+        self._clusters, self._ledger, self._notebooks = clusters, clusters.ledger, notebooks
+        self._pool = pool
+        self._orphans: dict[str, float] = {}
+
+    def remember(self) -> None:
+        """Fill the ledger from the engine's labels; every lease gets one full grace period. Raises EngineError."""
+        seen = self._sight.look(0)
+        for facts in spark.read(self._engine, self._settings.course):
+            self._ledger.enter(_found(facts, seen, self._settings))
+            log.info("cluster %s of %s: found, %d workers wanted", facts.name, facts.owner, facts.wanted)
+
+    def run(self, stop: threading.Event) -> None:
+        """Rounds until `stop` is set. What goes wrong in one is logged, and the next tries again."""
+        while not stop.is_set():
+            try:
+                self.tick()
+            except OccamError as error:
+                log.warning("this round failed: %s", error)
+            except Exception:  # the thread's edge: without it one surprise would end all care for clusters
+                log.exception("this round failed")
+            wait.nap(CALM if self._calm() else BUSY, stop)
+
+    def _calm(self) -> bool:
+        return all(cluster.state in ("running", "failed") for cluster in self._ledger) and not self._notebooks.changing
+
+    def tick(self) -> None:
+        seen = self._sight.look(0)
+        for cluster in self._ledger:
+            # Whoever works on a cluster now will leave it in order; the next round looks again.
+            if cluster.lock.acquire(blocking=False):
+                try:
+                    self._tend(cluster, seen)
+                except OccamError as error:
+                    log.warning("cluster %s of %s: %s", cluster.facts.name, cluster.facts.owner, error)
+                finally:
+                    cluster.lock.release()
+        self._remove_orphans(seen)
+        self._notebooks.tend(seen)
+
+    def _tend(self, cluster: Cluster, seen: Seen) -> None:
+        now = time.monotonic()
+        if cluster.state == "failed":
+            if cluster.failed_at is not None and now > cluster.failed_at + REMEMBERED:
+                self._ledger.remove(cluster)
+            return
+        if cluster.state == "stopping" or cluster.facts.ending:
+            self._later(self._clusters.end, cluster)
+            return
+        why = (cluster.lease.over(now) if cluster.lease else "") or self._notebook_gone(cluster, seen)
+        if why:
+            log.info("cluster %s of %s: ends: %s", cluster.facts.name, cluster.facts.owner, why)
+            cluster.state, cluster.message = "stopping", why
+            self._later(self._clusters.end, cluster)
+            return
+        self._look_at_driver(cluster, seen)
+        lost = [one for one in list(cluster.executors.values()) if self._look_at(cluster, one, seen, now)]
+        worst = self._bury(cluster, lost, seen, now)
+        if cluster.message and worst > MOST_TRIES:
+            self._later(self._clusters.fail, cluster, cluster.message)
+            return
+        self._fill(cluster, now, worst)
+        self._judge(cluster)
+
+    def _later(self, work: Callable[..., None], *words: object) -> None:
+        """Removals wait for containers to end; the round does not."""
+
+        def quietly() -> None:
+            try:
+                work(*words)
+            except OccamError as error:
+                log.warning("%s; tried again", error)
+
+        self._pool.submit(quietly)
+
+    def _notebook_gone(self, cluster: Cluster, seen: Seen) -> str:
+        """Why a notebook's cluster has lost its notebook; "" when it has not, or never had one."""
+        if cluster.facts.driver != "notebook":
+            return ""
+        if cluster.made > seen.began or self._notebooks.task_of(cluster.facts.owner, seen) == cluster.facts.notebook:
+            return ""
+        return "its notebook was stopped"
+
+    def _look_at_driver(self, cluster: Cluster, seen: Seen) -> None:
+        if cluster.facts.driver != "connect":
+            return
+        service = self._settings.names.driver(cluster.facts.owner, cluster.facts.name)
+        tasks = seen.tasks.get(service, ())
+        newest = tasks[0] if tasks else None
+        cluster.driver_state = "running" if newest and newest.state == "running" else "starting"
+        dead = [task for task in tasks if task.state in ("failed", "rejected", "complete")]
+        if len(dead) >= DRIVER_DEATHS and cluster.driver_state != "running":
+            why = f"its driver ended {len(dead)} times: {dead[0].message}{last_words(self._engine, service)}"
+            self._later(self._clusters.fail, cluster, why)
+        elif cluster.driver_node and seen.down(cluster.driver_node):
+            cluster.driver_state = "lost"
+            cluster.message = f"the host of its driver, {seen.hostname(cluster.driver_node)}, is down"
+
+    def _look_at(self, cluster: Cluster, one: Executor, seen: Seen, now: float) -> bool:
+        """Note the state of an executor. True when it is lost."""
+        if one.made is None or one.made > seen.began:
+            return False  # made after the engine was looked at
+        service = self._settings.names.executor(cluster.facts.owner, cluster.facts.name, one.number)
+        task = seen.newest(service)
+        one.state, one.message = _state(service, one, task, seen)
+        if one.state == "running":
+            one.running_since = one.running_since or now
+        elif one.state in START and now - one.made > START[one.state]:
+            one.state, one.message = "lost", f"{one.state} for {now - one.made:.0f} s: {one.message or 'no word'}"
+            # What the scheduler cannot start in this time it will not start: a new cluster ends with its words.
+            one.tries = one.tries if cluster.whole else MOST_TRIES
+        return one.state == "lost"
+
+    def _bury(self, cluster: Cluster, lost: list[Executor], seen: Seen, now: float) -> int:
+        """Take lost executors out, with their last words. Returns how often the worst of them has been tried."""
+        worst = 0
+        for one in self._ledger.take_out(cluster, [one.number for one in lost]):
+            service = self._settings.names.executor(cluster.facts.owner, cluster.facts.name, one.number)
+            if not seen.down(one.node):
+                one.message += last_words(self._engine, service)
+            self._clusters.remove_executor(cluster, one)
+            one.lost_at = now
+            steady = one.running_since is not None and now - one.running_since > STEADY
+            one.tries = 1 if steady else one.tries + 1
+            worst = max(worst, one.tries)
+            cluster.lost.append(one)
+            cluster.message = f"worker {one.number} on {seen.hostname(one.node) or 'a lost host'}: {one.message}"
+            log.warning("cluster %s of %s: %s", cluster.facts.name, cluster.facts.owner, cluster.message)
+        del cluster.lost[:-20]
+        return worst
+
+    def _fill(self, cluster: Cluster, now: float, worst: int) -> None:
+        """Replace what is missing, once its driver was heard since the loss: of a dead driver all executors go."""
+        if len(cluster.executors) >= cluster.facts.wanted:
+            return
+        last = cluster.lost[-1].lost_at if cluster.lost else None
+        heard = cluster.lease.heard if cluster.lease else None
+        if last is not None and heard is not None and heard < last:
+            return
+        tries = max([worst, *(one.tries for one in cluster.lost if now - (one.lost_at or 0) < STEADY)])
+        seen = self._sight.look(1)
+        try:
+            new = self._ledger.grow(cluster, lambda but: seen.rooms(but=but), tries)
+        except DoesNotFit as error:
+            cluster.message = f"workers are missing: {error.what}"
+            return
+        self._clusters.settle(cluster, new, ())
+
+    def _judge(self, cluster: Cluster) -> None:
+        states = {one.state for one in cluster.executors.values()}
+        complete = len(cluster.executors) == cluster.facts.wanted and states <= {"running"}
+        driver = cluster.facts.driver == "notebook" or cluster.driver_state == "running"
+        if complete and driver:
+            if cluster.state == "starting":
+                log.info(
+                    "cluster %s of %s: all %d workers run",
+                    cluster.facts.name,
+                    cluster.facts.owner,
+                    len(cluster.executors),
+                )
+            cluster.state, cluster.whole, cluster.message = "running", True, ""
+        elif cluster.state != "stopping":
+            cluster.state = "running" if cluster.whole and driver else "starting"
+
+    def _remove_orphans(self, seen: Seen) -> None:
+        """Services that no cluster has known for a while."""
+        known, now, still = self._ledger.services(), time.monotonic(), dict[str, float]()
+        for one in seen.of_kind("executor") + seen.of_kind("driver"):
+            name = one["Spec"]["Name"]
+            if name not in known:
+                still[name] = self._orphans.get(name, now)
+                if now - still[name] > ORPHAN:
+                    log.warning("service %s belongs to no cluster: removed", name)
+                    swarm.remove_service(self._engine, name)
+        self._orphans = still
+
+
+def _found(facts: spark.Facts, seen: Seen, settings: Settings) -> Cluster:
+    """The cluster of `facts` with the executors that the engine shows."""
+    lease = Lease.new(time.monotonic(), settings.lease, settings.idle_timeout) if facts.driver == "notebook" else None
+    cluster = Cluster(facts, lease, state="stopping" if facts.ending else "starting")
+    driver = seen.services.get(settings.names.driver(facts.owner, facts.name))
+    cluster.driver_node = spark.node_of(driver) if driver else ""
+    for number, service in spark.numbered(seen.services.values(), facts).items():
+        cluster.executors[number] = Executor(number, spark.node_of(service), made=time.monotonic())
+    cluster.facts = replace(facts, next_id=max([facts.next_id, *(number + 1 for number in cluster.executors)]))
+    return cluster
+
+
+def _state(service: str, one: Executor, task: swarm.Task | None, seen: Seen) -> tuple[ExecutorState, str]:
+    """An executor's state and the scheduler's or container's own words."""
+    if seen.down(one.node):
+        return "lost", f"the host {seen.hostname(one.node) or one.node} is down"
+    if service not in seen.services:
+        return "lost", "its service was removed"
+    if task is None:
+        return "pending", ""
+    if task.state in ("new", "allocated", "pending", "assigned"):
+        return "pending", task.message
+    if task.state in ("accepted", "preparing", "ready", "starting"):
+        return "starting", task.message
+    if task.state == "running":
+        return "running", ""
+    ended = "" if task.exit_code is None else f" (exit {task.exit_code})"
+    return "lost", f"{task.state}: {task.message}{ended}"

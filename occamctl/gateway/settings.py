@@ -1,0 +1,124 @@
+"""What the gateway is told when it starts: /etc/occam/gateway.json, and where its secret and its engine are."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from occamctl.errors import SpecError
+from occamctl.spark.clusters import Site
+from occamctl.spec import names
+
+FILE = Path("/etc/occam/gateway.json")
+PORT = 8080
+PREFIX = "/services/gateway/api"
+INSTRUCTOR = "instructor"
+
+
+@dataclass(frozen=True)
+class Quotas:
+    """Workers that one person may hold at a time, by role and by group."""
+
+    student: int
+    instructor: int
+    groups: Mapping[str, int] = field(default_factory=dict)
+
+    def workers(self, owner: str, groups: Iterable[str]) -> int:
+        """The quota of `owner`, who is in `groups` of the hub; of several groups the largest counts."""
+        mine = set(groups)
+        if owner == names.COURSE_OWNER or INSTRUCTOR in mine:
+            return self.instructor
+        return max((self.groups[group] for group in mine & set(self.groups)), default=self.student)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The gateway's settings. Memory in bytes, times in seconds."""
+
+    course: str
+    version: str
+    hub_api: str
+    hub_net: str
+    pool: str
+    hub_subnet: str
+    image: str
+    notebook_cpus: float
+    notebook_memory: int
+    worker_cpus: int
+    worker_memory: int
+    quotas: Quotas
+    lease: int = 60
+    idle_timeout: int = 1800
+    port: int = PORT
+    engine: str = "/var/run/docker.sock"
+    secrets: Path = Path("/run/secrets")
+    kept_after: int = 60
+    """Seconds of running after which a home counts as used even when its notebook cannot be reached from here."""
+
+    @property
+    def names(self) -> names.Names:
+        return names.Names(self.course)
+
+    @property
+    def url(self) -> str:
+        """The API as containers of the course see it."""
+        return f"http://tasks.{self.names.gateway}:{PORT}{PREFIX}"
+
+    @property
+    def site(self) -> Site:
+        return Site(self.course, self.image, self.url, self.hub_net)
+
+    def token(self) -> str:
+        """The token of hub and operator. Raises SpecError when the secret is not there."""
+        try:
+            token = (self.secrets / "gateway-token").read_text().strip()
+        except OSError as error:
+            raise SpecError(
+                f"cannot read the secret gateway-token: {error.strerror}", where=str(self.secrets)
+            ) from None
+        if not token:
+            raise SpecError("the secret gateway-token is empty", where=str(self.secrets))
+        return token
+
+
+def read(path: Path | None = None) -> Settings:
+    """The settings in `path`, else in $OCCAM_GATEWAY_JSON, else in /etc/occam/gateway.json. Raises SpecError."""
+    path = path or Path(os.environ.get("OCCAM_GATEWAY_JSON", FILE))
+    try:
+        return _settings(json.loads(path.read_text()))
+    except OSError as error:
+        raise SpecError(f"cannot read: {error.strerror}", where=str(path)) from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SpecError(f"not a gateway's settings: {error!r}", where=str(path)) from None
+
+
+def _settings(told: Mapping[str, Any]) -> Settings:
+    spark, quotas = told["spark"], told["quotas"]
+    return Settings(
+        course=told["course"],
+        version=told["version"],
+        hub_api=told["hub_api"].rstrip("/"),
+        hub_net=told["hub_net"],
+        pool=told["network"]["pool"],
+        hub_subnet=told["network"]["hub_subnet"],
+        image=told["images"]["notebook"],
+        notebook_cpus=float(told["notebook"]["cpu_limit"]),
+        notebook_memory=int(told["notebook"]["mem_limit"]),
+        worker_cpus=int(spark["worker"]["cpus"]),
+        worker_memory=int(spark["worker"]["memory"]),
+        lease=int(spark["lease"]),
+        idle_timeout=int(spark["idle_timeout"]),
+        quotas=Quotas(
+            student=int(quotas["student"]["workers"]),
+            instructor=int(quotas["instructor"]["workers"]),
+            groups={name: int(quota["workers"]) for name, quota in quotas.get("groups", {}).items()},
+        ),
+        port=int(told.get("port", PORT)),
+        engine=told.get("engine", "/var/run/docker.sock"),
+        secrets=Path(told.get("secrets", "/run/secrets")),
+        kept_after=int(told.get("kept_after", 60)),
+    )

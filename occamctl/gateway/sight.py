@@ -1,0 +1,105 @@
+"""What the engine shows now, read once for everybody who asks at the same time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from occamctl.engine import swarm
+from occamctl.engine.client import Engine
+from occamctl.plan.fit import Room
+from occamctl.spec import names
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Nodes, this course's services, and the tasks of all services.
+
+    began  when reading began, on the monotonic clock: what was made later may be missing
+    """
+
+    began: float
+    nodes: Mapping[str, swarm.Node]
+    services: Mapping[str, Mapping[str, Any]]
+    tasks: Mapping[str, tuple[swarm.Task, ...]]
+    """Service name to its tasks, newest first; those of services gone or not ours are under "id:<service id>"."""
+
+    def of_kind(self, kind: str) -> list[Mapping[str, Any]]:
+        return [one for one in self.services.values() if one["Spec"]["Labels"].get(names.KIND) == kind]
+
+    def newest(self, service: str) -> swarm.Task | None:
+        tasks = self.tasks.get(service, ())
+        return tasks[0] if tasks else None
+
+    def hostname(self, node: str) -> str:
+        return self.nodes[node].hostname if node in self.nodes else ""
+
+    def down(self, node: str) -> bool:
+        """True when the node is gone or does not answer; its tasks look as if they ran (moby#31999)."""
+        return node not in self.nodes or self.nodes[node].state != "ready"
+
+    def reserved(self, *, but: frozenset[str] = frozenset()) -> dict[str, tuple[float, int]]:
+        """CPUs and bytes that tasks with a live container, or about to have one, reserve on each node.
+
+        but  services that do not count, because whoever asks counts them differently
+        """
+        used = dict.fromkeys(self.nodes, (0.0, 0))
+        for service, tasks in self.tasks.items():
+            for task in tasks:
+                if service not in but and task.state in swarm.RUNNING_STATES and task.node_id in used:
+                    cpus, memory = used[task.node_id]
+                    used[task.node_id] = (cpus + task.cpus_reserved, memory + task.memory_reserved)
+        return used
+
+    def rooms(self, *, but: frozenset[str] = frozenset()) -> list[Room]:
+        """What is free on every node that takes tasks."""
+        used = self.reserved(but=but)
+        return [
+            Room(node.id, node.hostname, node.cpus - used[node.id][0], node.memory - used[node.id][1])
+            for node in self.nodes.values()
+            if node.usable
+        ]
+
+
+class Sight:
+    """Reads the engine; those who ask while somebody reads get what he reads, if it is fresh enough."""
+
+    def __init__(self, engine: Engine, course: str) -> None:
+        self._engine, self._course = engine, course
+        self._lock = threading.Lock()
+        self._last: Seen | None = None
+
+    @property
+    def last(self) -> Seen:
+        """What was read last, however long ago; never waits."""
+        return self._last or Seen(0.0, {}, {}, {})
+
+    def look(self, max_age: float = 0.5) -> Seen:
+        """What there is, read at most `max_age` seconds ago. Raises EngineError."""
+        asked = time.monotonic()
+        with self._lock:
+            if self._last is None or self._last.began < asked - max_age:
+                self._last = self._read()
+            return self._last
+
+    def _read(self) -> Seen:
+        began = time.monotonic()
+        # Tasks before services: a task whose service is made in between is then found with its name.
+        tasks = swarm.tasks(self._engine)
+        services = swarm.services(self._engine, {names.COURSE: self._course})
+        called = {one["ID"]: one["Spec"]["Name"] for one in services}
+        grouped: dict[str, list[swarm.Task]] = {}
+        for task in tasks:
+            grouped.setdefault(called.get(task.service_id, f"id:{task.service_id}"), []).append(task)
+        return Seen(
+            began,
+            {node.id: node for node in swarm.nodes(self._engine)},
+            {one["Spec"]["Name"]: one for one in services},
+            {
+                name: tuple(sorted(these, key=lambda task: task.created, reverse=True))
+                for name, these in grouped.items()
+            },
+        )
