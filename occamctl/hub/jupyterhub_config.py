@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from occamctl.hub import roles, settings
+from occamctl.hub.accounts import Accounts
 
 if TYPE_CHECKING:
 
@@ -18,7 +19,7 @@ DAY = 86400
 
 os.umask(0o077)  # the database holds hashes of tokens
 hub = settings.read()
-c = get_config()  # JupyterHub gives it to this file  # noqa: F821
+c = get_config()  # JupyterHub gives it to this file
 
 
 def _kept_token(path: Path) -> str:
@@ -36,7 +37,7 @@ c.JupyterHub.hub_connect_url = hub.hub_url
 c.ConfigurableHTTPProxy.should_start = False
 c.ConfigurableHTTPProxy.api_url = hub.proxy_api
 c.ConfigurableHTTPProxy.auth_token = hub.secret("proxy-token")
-c.JupyterHub.last_activity_interval = 15
+c.JupyterHub.last_activity_interval = 5
 """Seconds; routes are compared at the same time, so a proxy that restarted has them back so soon."""
 
 # What a restart of the hub must not touch.
@@ -51,6 +52,7 @@ c.JupyterHub.init_spawners_timeout = 1
 c.JupyterHub.authenticator_class = "occamctl.hub.auth.RosterAuthenticator"
 c.RosterAuthenticator.accounts_file = str(hub.accounts)
 c.Authenticator.allow_all = True  # whom `authenticate` lets in
+c.Authenticator.allowed_users = set(Accounts(hub.accounts).people())  # known before they sign in, for the gateway
 c.Authenticator.manage_groups = True
 c.Authenticator.auth_refresh_age = 30
 c.Authenticator.auth_refresh_strict = True  # who left the roster has no use of an old token either
