@@ -176,12 +176,13 @@ def await_service(engine: Engine, name: str) -> None:
 
 def apply(site: Site, planned: Sequence[Step], say: Say) -> None:
     """Perform steps of one stage. One host's failure does not stop the others; the first error is raised at the end."""
-    common = [step for step in planned if not step.host]
+    # An image is built before anybody is sent it.
+    first = [step for step in planned if not step.host or isinstance(step, steps.BuildImage)]
     by_host: dict[str, list[Step]] = {}
     for step in planned:
-        if step.host:
+        if step not in first:
             by_host.setdefault(step.host, []).append(step)
-    _in_order(site, common, say)
+    _in_order(site, first, say)
     # The swarm must be there before anybody joins it: the manager's steps go first.
     manager = site.session.hosts[0]
     if isinstance(planned[0], steps.FormSwarm | steps.JoinSwarm | steps.LabelNode):
@@ -194,9 +195,9 @@ def apply(site: Site, planned: Sequence[Step], say: Say) -> None:
             except OccamError as error:
                 errors.append(error)
     if errors:
-        first = next((error for error in errors if isinstance(error, HostError)), errors[0])
-        first.others = [error for error in errors if error is not first]
-        raise first
+        worst = next((error for error in errors if isinstance(error, HostError)), errors[0])
+        worst.others = [error for error in errors if error is not worst]
+        raise worst
 
 
 def _in_order(site: Site, mine: Sequence[Step], say: Say) -> None:

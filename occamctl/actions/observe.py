@@ -32,7 +32,7 @@ def observe(session: Session, builder: Engine | None = None) -> Observed:
     if manager not in hosts:
         return seen
     if builder is None:
-        seen = replace(seen, builder_images=hosts[manager].images)
+        seen = replace(seen, builder=manager, builder_images=hosts[manager].images)
     return _course(session, seen) if hosts[manager].in_swarm else seen
 
 

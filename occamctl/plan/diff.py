@@ -5,7 +5,7 @@ from __future__ import annotations
 from occamctl.plan import steps
 from occamctl.plan.seen import Observed
 from occamctl.plan.steps import Step
-from occamctl.plan.wanted import Desired
+from occamctl.plan.wanted import LOCAL, Desired
 
 OWN_CLUSTER = "main"
 """The course's cluster that `occamctl spark scale N` makes; no course file lists it, so `up` leaves it alone."""
@@ -34,6 +34,8 @@ def _swarm(want: Desired, seen: Observed) -> list[Step]:
     for host in want.hosts:
         there = seen.hosts.get(host)
         address = there.facts.address if there and there.facts else host
+        if host == LOCAL:
+            address = "127.0.0.1"
         if there is None or not there.in_swarm:
             if host == want.manager:
                 planned.append(steps.FormSwarm(host, address))
@@ -54,8 +56,8 @@ def _images(want: Desired, seen: Observed) -> list[Step]:
     for tag in sorted({tag for tags in want.images.values() for tag in tags}):
         lacking = [host for host in want.hosts if tag in want.images[host] and tag not in _images_on(seen, host)]
         if lacking and tag not in seen.builder_images:
-            planned.append(steps.BuildImage("", tag))
-        planned += [steps.SendImage(host, tag) for host in lacking]
+            planned.append(steps.BuildImage(seen.builder, tag))
+        planned += [steps.SendImage(host, tag) for host in lacking if host != seen.builder]
     return planned
 
 

@@ -54,5 +54,6 @@ class Observed:
     """None while the hub does not answer."""
     clusters: Mapping[str, int] | None = None
     """Workers wanted of the course's own clusters; None while the gateway does not answer."""
+    builder: str = ""
+    """The host that builds images; "" when this machine's engine does, for hosts elsewhere."""
     builder_images: frozenset[str] = frozenset()
-    """Images on the engine that builds."""
