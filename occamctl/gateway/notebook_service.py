@@ -83,6 +83,9 @@ def service(
         },
         user="0",
         cap_add=_CAPABILITIES,
+        # The image brings its own init, which runs as the student: the engine's runs as root without CAP_KILL, and so
+        # could not pass the stop signal on; the server would be killed with its kernels in the middle of a save.
+        init=False,
         stop_grace=_STOP_GRACE,
         mounts=(desired.Mount(made.home(user), "/home", labels=volume_labels),),
         secrets=(desired.File(secret, "/run/secrets/notebook-env"),),
