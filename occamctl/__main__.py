@@ -6,8 +6,8 @@ import sys
 
 
 def main() -> None:
-    """Answer `--version` at once; everything else is the command line's."""
-    if sys.argv[1:] == ["--version"]:
+    """Answer `--version` and `version` at once; everything else is the command line's."""
+    if sys.argv[1:] in (["--version"], ["version"]):
         from occamctl import __version__
 
         print(f"occamctl {__version__}")

@@ -20,7 +20,7 @@ _IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._:/@-]*")
 _NARROWEST_POOL = 20
 
 
-def _plain(word: str, most: int) -> str:
+def plain(word: str, most: int) -> str:
     """`word` made of small letters, digits and single hyphens, as far as that goes."""
     return re.sub(r"^[^a-z]+|-+$", "", re.sub(r"[^a-z0-9]+", "-", word.lower())[:most])
 
@@ -36,7 +36,7 @@ def cluster_name(word: str) -> str:
 def _dns_name(word: str, pattern: re.Pattern[str], most: int, what: str) -> str:
     if pattern.fullmatch(word) and len(word) <= most:
         return word
-    near = _plain(word, most)
+    near = plain(word, most)
     raise ValueError(
         f"{word!r} cannot be {what}: small letters, digits and single hyphens, a letter first, {most} characters",
         f"for example {near}" if near else "",

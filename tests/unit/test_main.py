@@ -1,0 +1,87 @@
+"""The command from outside: exit codes, where output goes, and what is not imported."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("fabric", "paramiko", "docker", "pydantic", "pyspark", "yaml", "jupyterhub", "tensorflow", "requests")
+
+
+def occamctl(*arguments: str, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+    command = [sys.executable, "-m", "occamctl", *arguments]
+    return subprocess.run(command, cwd=cwd, input=stdin, capture_output=True, text=True, timeout=60, env=environment)
+
+
+def modules_after(*arguments: str) -> set[str]:
+    """Top-level modules that are imported once the command is done."""
+    code = (
+        "import sys, atexit\n"
+        f"sys.argv = ['occamctl', *{arguments!r}]\n"
+        "from occamctl.__main__ import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print('MODULES', *{name.partition('.')[0] for name in sys.modules})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    return set(done.stdout.rpartition("MODULES")[2].split())
+
+
+@pytest.mark.parametrize("command", ["--version", "version"])
+def test_the_version_imports_next_to_nothing(command: str) -> None:
+    assert not modules_after(command) & {*HEAVY, "typer", "click", "rich"}
+
+
+def test_help_imports_nothing_heavy() -> None:
+    assert not modules_after("--help") & set(HEAVY)
+
+
+@pytest.mark.parametrize("command", ["course", "host", "spark", "notebook", "user", "image", "sandbox", "init"])
+def test_help_of_a_command_imports_nothing_heavy(command: str) -> None:
+    """Typer itself looks at pydantic, when it is there, to read the types of a command."""
+    assert not modules_after(command, "--help") & {*HEAVY} - {"pydantic"}
+
+
+def test_a_first_course_file(tmp_path: Path) -> None:
+    assert occamctl("init", "--for", "machine", "--name", "ml", cwd=tmp_path).returncode == 0
+    done = occamctl("validate", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "occam.yaml is right." in done.stdout
+    said = json.loads(occamctl("validate", "-o", "json", cwd=tmp_path).stdout)
+    assert (said["valid"], said["course"], said["students"]) == (True, "ml", 2)
+    again = occamctl("init", cwd=tmp_path)
+    assert (again.returncode, again.stdout) == (5, "")
+    assert "there is a course file already" in again.stderr
+
+
+def test_a_wrong_course_file_has_exit_code_2_and_one_line_each(tmp_path: Path) -> None:
+    (tmp_path / "occam.yaml").write_text("version: 1\ncourse: ml\nhub: {prt: 1}\nnotebook: {cpu_limit: [1]}\n")
+    done = occamctl("validate", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == [
+        "error: occam.yaml:3:7: hub.prt: unknown key",
+        "  fix: did you mean 'port'?",
+        "error: occam.yaml:4:12: notebook.cpu_limit: must be a number",
+    ]
+    said = json.loads(occamctl("validate", "-o", "json", cwd=tmp_path).stdout)
+    assert [error["where"] for error in said["errors"]] == ["occam.yaml:3:7", "occam.yaml:4:12"]
+
+
+def test_standard_input_and_the_schema(tmp_path: Path) -> None:
+    done = occamctl("validate", "-c", "-", cwd=tmp_path, stdin="version: 1\ncourse: Ml\n")
+    assert done.returncode == 2
+    assert "error: <stdin>:2:1: course: 'Ml' cannot be a course's name" in done.stderr
+    assert json.loads(occamctl("validate", "--schema", cwd=tmp_path).stdout)["$schema"].endswith("2020-12/schema")
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["validate", "--nonsense"], ["init", "--for", "moon"]])
+def test_a_wrong_command_line_has_exit_code_2(arguments: list[str], tmp_path: Path) -> None:
+    done = occamctl(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
