@@ -203,4 +203,4 @@ def apply(site: Site, planned: Sequence[Step], say: Say) -> None:
 def _in_order(site: Site, mine: Sequence[Step], say: Say) -> None:
     for step in mine:
         say(step.host, step.what)
-        site.perform(step, lambda text, step=step: say(step.host, text))  # type: ignore[misc]
+        site.perform(step, lambda text, step=step: say(step.host, text))

@@ -21,7 +21,7 @@ from occamctl.actions import down as takedown
 from occamctl.actions import up as bringup
 from occamctl.actions.session import Session, open_course
 from occamctl.actions.student import Student, cells
-from occamctl.engine import images
+from occamctl.engine import images, leftovers
 from occamctl.engine.client import Engine
 from occamctl.errors import OccamError
 from occamctl.hosts import prepare
@@ -201,8 +201,7 @@ def undo(say: Say) -> list[str]:
     if config.exists() and prepare.engine_runs(LocalMachine()):
         if load.load(config).hosts:
             sandbox.down(COURSE, say)
-            images_gone = Engine.local()
-            images.remove_ours(images_gone)
+            leftovers.remove_images(Engine.local())
             did.append("sandbox")
         else:
             with open_course(config) as session:

@@ -26,7 +26,12 @@ def row(session: Session, host: str) -> dict[str, Any]:
     facts = session.facts.get(host)
     if facts is None:
         error = session.errors.get(host)
-        return {"host": host, "role": role, "state": error.what if error else "not asked", "fix": error.fix if error else ""}
+        return {
+            "host": host,
+            "role": role,
+            "state": error.what if error else "not asked",
+            "fix": error.fix if error else "",
+        }
     return {
         "host": host,
         "role": role,

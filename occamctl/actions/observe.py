@@ -120,4 +120,4 @@ def _clusters(session: Session) -> dict[str, int] | None:
         listed = session.gateway.get("/users/course/clusters", timeout=10)
     except OccamError:  # as above
         return None
-    return {one["name"]: one["wanted"] for one in listed if one.get("declared")}
+    return {one["name"]: one["wanted"] for one in listed if one.get("declared") and one["state"] != "failed"}

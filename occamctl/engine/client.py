@@ -60,7 +60,13 @@ class Engine:
         return cls(name, client)
 
     def exec(
-        self, container: str, command: Sequence[str], stdin: bytes = b"", *, user: str = "", seconds: float = EXEC_SECONDS
+        self,
+        container: str,
+        command: Sequence[str],
+        stdin: bytes = b"",
+        *,
+        user: str = "",
+        seconds: float = EXEC_SECONDS,
     ) -> tuple[int, bytes, bytes]:
         """Run a command in a container: exit code, standard output, standard error.
 
@@ -87,7 +93,7 @@ class Engine:
 
 def _socket_of(answer: requests.Response) -> Any:
     """The raw connection under a response that was upgraded."""
-    connection = answer.raw._connection
+    connection: Any = answer.raw._connection
     return connection.sock
 
 
@@ -183,5 +189,7 @@ def speaking_to(host: str) -> Iterator[None]:
         raise TookTooLong("the engine does not answer", where=host, fix=f"look at its log on {host}") from error
     except (requests.ConnectionError, urllib3.exceptions.HTTPError, DockerException, EOFError, OSError) as error:
         raise HostError(
-            "no container engine answers", where=host, fix=f"run: occamctl host prepare, or look at the engine on {host}"
+            "no container engine answers",
+            where=host,
+            fix=f"run: occamctl host prepare, or look at the engine on {host}",
         ) from error

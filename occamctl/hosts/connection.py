@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import IO, Any, Protocol
 
 import fabric
 import paramiko
@@ -54,7 +54,13 @@ class Machine(Protocol):
     def is_local(self) -> bool: ...
 
     def run(
-        self, command: Sequence[str], *, sudo: bool = False, stdin: str = "", seconds: float = SECONDS, check: bool = True
+        self,
+        command: Sequence[str],
+        *,
+        sudo: bool = False,
+        stdin: str = "",
+        seconds: float = SECONDS,
+        check: bool = True,
     ) -> Ran:
         """Run a command. Raises HostError when it fails (with `check`), TookTooLong when it does not end."""
 
@@ -76,7 +82,13 @@ class _Machine:
     name: str
 
     def run(
-        self, command: Sequence[str], *, sudo: bool = False, stdin: str = "", seconds: float = SECONDS, check: bool = True
+        self,
+        command: Sequence[str],
+        *,
+        sudo: bool = False,
+        stdin: str = "",
+        seconds: float = SECONDS,
+        check: bool = True,
     ) -> Ran:
         raise NotImplementedError
 
@@ -100,7 +112,13 @@ class LocalMachine(_Machine):
     name, is_local = LOCAL, True
 
     def run(
-        self, command: Sequence[str], *, sudo: bool = False, stdin: str = "", seconds: float = SECONDS, check: bool = True
+        self,
+        command: Sequence[str],
+        *,
+        sudo: bool = False,
+        stdin: str = "",
+        seconds: float = SECONDS,
+        check: bool = True,
     ) -> Ran:
         whole = ["sudo", "-n", "--", *command] if sudo and os.geteuid() else list(command)
         try:
@@ -112,7 +130,7 @@ class LocalMachine(_Machine):
         return _checked(Ran(done.returncode, done.stdout, done.stderr), command, self.name, check)
 
     @contextmanager
-    def keep(self, command: Sequence[str]) -> Iterator[TextIO]:
+    def keep(self, command: Sequence[str]) -> Iterator[IO[str]]:
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
             assert running.stdin is not None
             assert running.stdout is not None
@@ -229,7 +247,9 @@ class HostConnection(_Machine):
             ) from None
         except (NoValidConnectionsError, TimeoutError, OSError, EOFError) as error:
             if isinstance(error, FileNotFoundError):
-                raise HostError(f"no such key file: {error.filename}", where=where, fix="see ssh.identity_file") from None
+                raise HostError(
+                    f"no such key file: {error.filename}", where=where, fix="see ssh.identity_file"
+                ) from None
             raise HostError("cannot connect", where=where, fix=f"try: ssh {self.name} true") from error
         except SSHException as error:
             raise HostError(f"cannot connect: {error}", where=where, fix=f"try: ssh {self.name} true") from error
@@ -241,12 +261,19 @@ class HostConnection(_Machine):
 
     def _open(self, command: str) -> paramiko.Channel:
         with self._speaking(self.name), self._opening:
-            channel = self._connection.client.get_transport().open_session(timeout=self._ssh.connect_timeout)
+            transport: paramiko.Transport = self._connection.client.get_transport()
+            channel = transport.open_session(timeout=self._ssh.connect_timeout)
             channel.exec_command(command)
             return channel
 
     def run(
-        self, command: Sequence[str], *, sudo: bool = False, stdin: str = "", seconds: float = SECONDS, check: bool = True
+        self,
+        command: Sequence[str],
+        *,
+        sudo: bool = False,
+        stdin: str = "",
+        seconds: float = SECONDS,
+        check: bool = True,
     ) -> Ran:
         prefix, first = self._as_root if sudo else ((), "")
         channel = self._open(shlex.join([*prefix, *command]))
@@ -280,7 +307,7 @@ class HostConnection(_Machine):
         return prefix, first
 
     @contextmanager
-    def keep(self, command: Sequence[str]) -> Iterator[TextIO]:
+    def keep(self, command: Sequence[str]) -> Iterator[Any]:
         channel = self._open(shlex.join(command))
         try:
             yield channel.makefile("r")
@@ -363,7 +390,9 @@ def _feed(channel: paramiko.Channel, stdin: bytes) -> None:
         return
 
 
-def connect_all(course: Course, *, only: Sequence[str] | None = None) -> tuple[dict[str, Machine], dict[str, HostError]]:
+def connect_all(
+    course: Course, *, only: Sequence[str] | None = None
+) -> tuple[dict[str, Machine], dict[str, HostError]]:
     """Connect to all hosts of the course (or those in `only`) at the same time; no hosts means this machine."""
     if not course.hosts:
         return {LOCAL: LocalMachine()}, {}

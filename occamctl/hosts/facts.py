@@ -109,9 +109,11 @@ def _routes(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _address(trie: str, route: str, interface: str) -> str:
-    """The host's own address in the network of its default route, as the kernel's table of local addresses has it."""
+    """The host's own address in the network of its default route, from the kernel's table of local addresses."""
     local = {
-        ipaddress.IPv4Address(one) for one in re.findall(r"\|-- ([\d.]+)\n\s+/32 host LOCAL", trie) if one != "127.0.0.1"
+        ipaddress.IPv4Address(one)
+        for one in re.findall(r"\|-- ([\d.]+)\n\s+/32 host LOCAL", trie)
+        if one != "127.0.0.1"
     }
     for line in route.strip().splitlines()[1:]:
         words = line.split()

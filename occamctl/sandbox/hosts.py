@@ -26,13 +26,46 @@ MOST = 8
 SSH_PORT = 22
 START_SECONDS = 60
 _RANGE = ipaddress.IPv4Network("10.99.0.0/16")
-# Everything that Docker 20.10 knows but SYS_RESOURCE, which is not to be had on every machine: so no --privileged.
-_CAPABILITIES = (
-    "AUDIT_CONTROL AUDIT_READ AUDIT_WRITE BLOCK_SUSPEND CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID IPC_LOCK "
-    "IPC_OWNER KILL LEASE LINUX_IMMUTABLE MAC_ADMIN MAC_OVERRIDE MKNOD NET_ADMIN NET_BIND_SERVICE NET_BROADCAST NET_RAW "
-    "SETFCAP SETGID SETPCAP SETUID SYSLOG SYS_ADMIN SYS_BOOT SYS_CHROOT SYS_MODULE SYS_NICE SYS_PACCT SYS_PTRACE "
-    "SYS_RAWIO SYS_TIME SYS_TTY_CONFIG WAKE_ALARM"
-).split()
+# All that Docker 20.10 knows but SYS_RESOURCE, which is not to be had on every machine: so no --privileged.
+_CAPABILITIES = [
+    "AUDIT_CONTROL",
+    "AUDIT_READ",
+    "AUDIT_WRITE",
+    "BLOCK_SUSPEND",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "KILL",
+    "LEASE",
+    "LINUX_IMMUTABLE",
+    "MAC_ADMIN",
+    "MAC_OVERRIDE",
+    "MKNOD",
+    "NET_ADMIN",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_RAW",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYSLOG",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_CHROOT",
+    "SYS_MODULE",
+    "SYS_NICE",
+    "SYS_PACCT",
+    "SYS_PTRACE",
+    "SYS_RAWIO",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "WAKE_ALARM",
+]
 
 
 @dataclass(frozen=True)
@@ -189,7 +222,7 @@ def _create(
         binds=["/sys/fs/cgroup:/sys/fs/cgroup:rw", f"{volume}:/var/lib/docker"],
         network_mode=network,
     )
-    # What `docker run --security-opt systempaths=unconfined` sends: /proc/sys must be writable for an engine's networks.
+    # What `docker run --security-opt systempaths=unconfined` sends: an engine writes to /proc/sys for its networks.
     host_config |= {"MaskedPaths": [], "ReadonlyPaths": []}
     engine.api.create_container(
         image,
@@ -205,7 +238,7 @@ def _create(
 
 
 def _dns() -> dict[str, str]:
-    """This machine's name server, for containers in the pretend hosts: the one that Docker gives them is only theirs."""
+    """This machine's name server, for containers in the pretend hosts: the one that Docker gives these is theirs."""
     lines = Path("/etc/resolv.conf").read_text().splitlines() if Path("/etc/resolv.conf").exists() else []
     servers = [line.split()[1] for line in lines if line.startswith("nameserver") and len(line.split()) > 1]
     usable = [server for server in servers if not server.startswith("127.")]

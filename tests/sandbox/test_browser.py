@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -13,6 +14,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support import expected_conditions as to_be
 from selenium.webdriver.support.ui import WebDriverWait
+
+from .conftest import IN_A_BROWSER
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.browser]
 
@@ -52,8 +55,8 @@ def picture(browser, name: str) -> None:
         browser.save_screenshot(str(PICTURES / f"{name}.png"))
 
 
-def test_a_student_in_the_browser(browser, running_course):
-    url, username, password = running_course
+def test_a_student_in_the_browser(browser, url, passwords, occamctl):
+    username, password = IN_A_BROWSER, passwords[IN_A_BROWSER]
     waiting = WebDriverWait(browser, 240)
     browser.get(url)
     waiting.until(to_be.presence_of_element_located((By.ID, "username_input"))).send_keys(username)
@@ -80,3 +83,5 @@ def test_a_student_in_the_browser(browser, running_course):
     browser.find_element(By.LINK_TEXT, "Executors").click()
     waiting.until(lambda there: "Executors" in there.title)
     assert "/user/" in browser.current_url, "a link inside Spark's page must stay behind the hub"
+    occamctl("notebook", "stop", username)
+    assert not [one for one in json.loads(occamctl("spark", "list", "-o", "json")) if one["owner"] == username]

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from occamctl.actions.session import open_course
-from occamctl.actions.student import Kernel, Student
+from occamctl.actions.student import Kernel, SignInFailed, Student
 from occamctl.engine import leftovers, swarm
 from occamctl.spec import names
 
+from .conftest import STUDENTS, first_passwords
+
 pytestmark = pytest.mark.sandbox
 
-STUDENTS = ("Anna-Maria.Rossi@unito.it", "b__bianchi.")
 SPARK = """
 import occam
 spark = occam.spark(workers=2)
@@ -28,60 +26,8 @@ print("SUM", rows, len(hosts))
 """
 
 
-def run(course: Path, *arguments: str, code: int = 0, seconds: int = 900) -> str:
-    """Run occamctl as a person does; its standard output."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "occamctl", *arguments, "-c", str(course)],
-        capture_output=True,
-        text=True,
-        timeout=seconds,
-        check=False,
-    )
-    assert ran.returncode == code, f"{arguments}: {ran.returncode}\n{ran.stdout}\n{ran.stderr}"
-    assert "Traceback" not in ran.stderr
-    return ran.stdout if code == 0 else ran.stderr
-
-
 @pytest.fixture(scope="module")
-def course(spark_hosts, tmp_path_factory) -> Path:
-    """A course file for three hosts that have the images, with students whose names are awkward."""
-    folder = tmp_path_factory.mktemp("journey")
-    roster = "username,name,email,group\n" + "".join(f"{name},,,\n" for name in STUDENTS)
-    (folder / "roster.csv").write_text(roster)
-    (folder / "occam.yaml").write_text(
-        "version: 1\ncourse: journey\ntitle: The journey\ninstructors: [prof]\nstudents: roster.csv\n"
-        + spark_hosts.as_yaml()
-        + "notebook: {cpu_limit: 2, mem_limit: 2G}\nspark: {worker: {cpus: 1, memory: 1G}}\n"
-    )
-    return folder / "occam.yaml"
-
-
-@pytest.fixture(scope="module")
-def passwords(course) -> dict[str, str]:
-    """The course is up; first passwords of everybody."""
-    planned = run(course, "course", "plan", "-o", "json")
-    assert {step["stage"] for step in json.loads(planned)} >= {"Swarm", "Accounts"}
-    said = run(course, "course", "up", "-y")
-    assert "The course is at http://" in said
-    return first_passwords(course, said)
-
-
-def first_passwords(course: Path, said: str) -> dict[str, str]:
-    printed = dict(
-        line.removeprefix("first password of ").split(": ", 1)
-        for line in said.splitlines()
-        if line.startswith("first password of ")
-    )
-    listed = course.with_name("journey-passwords.csv")
-    if listed.exists():
-        assert listed.stat().st_mode & 0o777 == 0o600
-        printed |= dict(line.split(",")[:2] for line in listed.read_text().splitlines()[1:])
-    return printed
-
-
-@pytest.fixture(scope="module")
-def signed_in(course, passwords) -> dict[str, Student]:
-    url = run(course, "course", "url").strip()
+def signed_in(url, passwords) -> dict[str, Student]:
     people = {name: Student(url, name) for name in STUDENTS}
     for name, student in people.items():
         student.sign_in(passwords[name])
@@ -90,10 +36,8 @@ def signed_in(course, passwords) -> dict[str, Student]:
     return people
 
 
-def test_a_wrong_password_is_refused(course, passwords):
-    from occamctl.actions.student import SignInFailed
-
-    student = Student(run(course, "course", "url").strip(), STUDENTS[0])
+def test_a_wrong_password_is_refused(url, passwords):
+    student = Student(url, STUDENTS[0])
     with pytest.raises(SignInFailed):
         student.sign_in("not it")
 
@@ -110,7 +54,7 @@ def test_each_student_sees_only_their_own_files(signed_in):
     assert peek.status_code in (403, 404), peek.text[:200]
 
 
-def test_both_run_spark_at_once_while_the_hub_restarts(course, signed_in):
+def test_both_run_spark_at_once_while_the_hub_restarts(course, occamctl, url, signed_in):
     def work(kernel: Kernel) -> str:
         ran = kernel.run(SPARK, seconds=400)
         assert not ran.error, ran.error
@@ -130,7 +74,7 @@ def test_both_run_spark_at_once_while_the_hub_restarts(course, signed_in):
         assert set(nodes) == set(STUDENTS)
         assert one.run("print(kept)").text.strip() == "42"
         assert first.api("GET", f"kernels/{one.id}").status_code == 200
-        listed = json.loads(run(course, "spark", "list", "-o", "json"))
+        listed = json.loads(occamctl("spark", "list", "-o", "json"))
         assert {cluster["owner"] for cluster in listed} >= set(STUDENTS)
         assert not one.run("spark.stop()").error
         assert not two.run("spark.stop()").error
@@ -146,40 +90,40 @@ def executors_by_owner(session) -> dict[str, set[str]]:
     return found
 
 
-def test_a_new_student_signs_in_without_a_restart(course, signed_in):
+def test_a_new_student_signs_in_without_a_restart(course, occamctl, url, signed_in):
     roster = course.with_name("roster.csv")
     before = roster.read_text()
     roster.write_text(before + "new.one,,,\n")
     with open_course(course) as session:
         hub_before = swarm.tasks(session.manager, service_name=session.names.hub)[0].id
-    said = run(course, "course", "up", "-y")
+    said = occamctl("course", "up", "-y")
     with open_course(course) as session:
         assert swarm.tasks(session.manager, service_name=session.names.hub)[0].id == hub_before
-    student = Student(run(course, "course", "url").strip(), "new.one")
+    student = Student(url, "new.one")
     student.sign_in(first_passwords(course, said)["new.one"])
 
 
-def test_up_again_changes_nothing(course, signed_in):
-    assert json.loads(run(course, "course", "plan", "-o", "json")) == []
-    assert "Nothing to do" in run(course, "course", "up", "-y")
+def test_up_again_changes_nothing(course, occamctl, url, signed_in):
+    assert json.loads(occamctl("course", "plan", "-o", "json")) == []
+    assert "Nothing to do" in occamctl("course", "up", "-y")
 
 
-def test_status_shows_everything_and_finds_nothing_wrong(course, signed_in):
-    seen = json.loads(run(course, "status", "-o", "json"))
+def test_status_shows_everything_and_finds_nothing_wrong(course, occamctl, url, signed_in):
+    seen = json.loads(occamctl("status", "-o", "json"))
     assert len(seen["hosts"]) == 3
     assert {one["state"] for one in seen["services"]} == {"running"}
     assert {one["user"] for one in seen["notebooks"]} >= set(STUDENTS)
     assert seen["wrong"] == []
 
 
-def test_down_refuses_to_lose_work_and_then_leaves_nothing(course, signed_in):
-    refused = run(course, "course", "down", "-y", code=5)
+def test_down_refuses_to_lose_work_and_then_leaves_nothing(course, occamctl, url, signed_in):
+    refused = occamctl("course", "down", "-y", code=5)
     assert "mine.txt" in refused
     assert "--discard-work" in refused
-    run(course, "course", "down", "-y", "--discard-work")
+    occamctl("course", "down", "-y", "--discard-work")
     with open_course(course) as session:
         for host, engine in session.engines.items():
             left = leftovers.left(engine, "journey")
             assert not left, f"{host}: {left}"
             assert swarm.in_swarm(engine) is None
-    assert "Nothing to do" in run(course, "course", "down", "-y")
+    assert "Nothing to do" in occamctl("course", "down", "-y")
