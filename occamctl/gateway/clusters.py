@@ -16,6 +16,7 @@ from typing import Any
 from occamctl.engine import swarm
 from occamctl.engine.client import Engine
 from occamctl.errors import OccamError, Refused, TookTooLong
+from occamctl.gateway.last_words import one_line
 from occamctl.gateway.leases import Lease
 from occamctl.gateway.ledger import Cluster, Executor, Ledger
 from occamctl.gateway.notebooks import Notebooks
@@ -214,11 +215,14 @@ class Clusters:
 
     def fail(self, cluster: Cluster, why: str) -> None:
         """Remove everything, and keep the reason for those who ask."""
-        log.warning("cluster %s of %s: failed: %s", cluster.facts.name, cluster.facts.owner, why)
+        log.warning("cluster %s of %s: failed: %s", cluster.facts.name, cluster.facts.owner, one_line(why))
         with cluster.lock:
             cluster.message, cluster.state = why, "stopping"
             self._clear(cluster)
-            cluster.lost += self.ledger.take_out(cluster, list(cluster.executors))
+            ended = self.ledger.take_out(cluster, list(cluster.executors))
+            cluster.lost += [
+                replace(one, state="lost", message=one.message or "removed with its cluster") for one in ended
+            ]
             cluster.driver_node = ""
             cluster.state, cluster.failed_at = "failed", time.monotonic()
 

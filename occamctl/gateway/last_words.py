@@ -27,3 +27,8 @@ def last_words(engine: Engine, service: str) -> str:
     listener.start()
     listener.join(SECONDS)
     return "".join(f"\n  {line.strip()}" for line in heard[-LINES:] if line.strip())
+
+
+def one_line(text: str) -> str:
+    """For a log: what a student's container printed must not look like lines of ours."""
+    return " | ".join(text.split("\n")).encode("unicode_escape").decode()

@@ -16,7 +16,7 @@ from occamctl.errors import DoesNotFit, Refused
 from occamctl.gateway.leases import Lease
 from occamctl.gateway.refusals import NotKnown
 from occamctl.plan.fit import Room, place
-from occamctl.spark.clusters import DRIVER_CPUS, Facts
+from occamctl.spark.clusters import Facts
 from occamctl.spec import names
 
 ExecutorState = Literal["pending", "starting", "running", "lost"]
@@ -124,7 +124,7 @@ class Ledger:
             self._must_be_within(facts, 0, limit)
             cluster = Cluster(facts, lease)
             if facts.driver == "connect":
-                cluster.driver_node = self._place(1, DRIVER_CPUS, facts, rooms)[0]
+                cluster.driver_node = self._place(1, 0, facts, rooms)[0]
                 cluster.facts = facts = replace(
                     facts, driver_host=f"tasks.{self._names.driver(facts.owner, facts.name)}"
                 )
@@ -223,7 +223,7 @@ class Ledger:
                 if cluster.key == (facts.owner, facts.name):
                     held[executor.node] = held.get(executor.node, 0) + 1
             if cluster.driver_node:
-                take(cluster.driver_node, DRIVER_CPUS, cluster.facts.memory)
+                take(cluster.driver_node, 0, cluster.facts.memory)
         for room in rooms(self.services()):
             cpus, memory = used.get(room.node, (0.0, 0))
             yield replace(room, cpus=room.cpus - cpus, memory=room.memory - memory, held=held.get(room.node, 0))

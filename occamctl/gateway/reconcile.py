@@ -14,7 +14,7 @@ from occamctl.engine import swarm
 from occamctl.engine.client import Engine
 from occamctl.errors import DoesNotFit, OccamError
 from occamctl.gateway.clusters import Clusters
-from occamctl.gateway.last_words import last_words
+from occamctl.gateway.last_words import last_words, one_line
 from occamctl.gateway.leases import Lease
 from occamctl.gateway.ledger import Cluster, Executor, ExecutorState
 from occamctl.gateway.notebooks import Notebooks
@@ -170,7 +170,7 @@ class Loop:
             worst = max(worst, one.tries)
             cluster.lost.append(one)
             cluster.message = f"worker {one.number} on {seen.hostname(one.node) or 'a lost host'}: {one.message}"
-            log.warning("cluster %s of %s: %s", cluster.facts.name, cluster.facts.owner, cluster.message)
+            log.warning("cluster %s of %s: %s", cluster.facts.name, cluster.facts.owner, one_line(cluster.message))
         del cluster.lost[:-20]
         return worst
 

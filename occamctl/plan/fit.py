@@ -25,9 +25,10 @@ class Room:
     held: int = 0
 
     def takes(self, cpus: float, memory: int) -> int:
-        """How many workers of this size go in."""
+        """How many workers of this size go in; 0 CPUs means that it needs memory only."""
         # Reservations are sums of floats: 0.1 + 0.2 of a CPU must not cost anybody a worker.
-        return max(0, min(int((self.cpus + 1e-6) // cpus), self.memory // memory))
+        by_cpus = int((self.cpus + 1e-6) // cpus) if cpus else self.memory // memory
+        return max(0, min(by_cpus, self.memory // memory))
 
 
 def capacity(rooms: Iterable[Room], cpus: float, memory: int) -> int:

@@ -24,9 +24,8 @@ _STUDENT = "1000"
 _EXECUTOR_PIDS, _DRIVER_PIDS = 2048, 1024
 _GRACE = 30
 """Seconds that a decommissioned executor has to hand over its blocks."""
-DRIVER_CPUS = 0.1
-"""What a Connect driver reserves; it may use more while nobody else does."""
 _DRIVER_CPU_LIMIT = 2
+"""A driver reserves none, as a notebook: it mostly waits, and one whole worker of a small host would be lost to it."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +184,6 @@ def driver(site: Site, facts: Facts, node: str, subnet: str) -> desired.Service:
         constraints=(f"node.id=={node}",),
         cpu_limit=_DRIVER_CPU_LIMIT,
         mem_limit=facts.memory,
-        cpu_reserve=DRIVER_CPUS,
         mem_reserve=facts.memory,
         pids_limit=_DRIVER_PIDS,
         restart="any",
