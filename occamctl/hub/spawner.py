@@ -51,7 +51,7 @@ class OccamSpawner(Spawner):
         deadline = time.monotonic() + self.start_timeout - 5
         self._said = "Asking for a place to run"
         try:
-            notebook = await self._ask("PUT", {"environment": self.get_env()}, seconds=60)
+            notebook = await self._ask("PUT", {"environment": self.get_env()}, seconds=90)
             while notebook["state"] != "running":
                 self._hear(notebook)
                 if time.monotonic() > deadline:
