@@ -1,6 +1,7 @@
 package org.apache.spark.scheduler.cluster.occam
 
 import java.util.concurrent.TimeUnit
+import java.util.concurrent.atomic.AtomicBoolean
 
 import scala.concurrent.{ExecutionContext, Future}
 import scala.jdk.CollectionConverters._
@@ -45,6 +46,8 @@ class OccamSchedulerBackend(scheduler: TaskSchedulerImpl, sc: SparkContext, gate
   private implicit val inOrder: ExecutionContext = ExecutionContext.fromExecutor(caller)
 
   @volatile private var wanted = SchedulerBackendUtils.getInitialTargetExecutorNumber(conf)
+  @volatile private var asked = wanted
+  private val ranJobs = new AtomicBoolean(false)
   private var lastTrouble = ""
   private var unknown = 0
 
@@ -55,13 +58,16 @@ class OccamSchedulerBackend(scheduler: TaskSchedulerImpl, sc: SparkContext, gate
   override def start(): Unit = {
     super.start()
     if (heartbeat > 0) {
+      sc.addSparkListener(new SparkListener {
+        override def onJobStart(started: SparkListenerJobStart): Unit = ranJobs.set(true)
+      })
       caller.scheduleWithFixedDelay(() => renewLease(), 0, heartbeat, TimeUnit.MILLISECONDS)
     }
   }
 
   override def doRequestTotalExecutors(totals: Map[ResourceProfile, Int]): Future[Boolean] = {
-    val total = totals.values.sum
-    tell("PUT", "executors", s"""{"total": $total}""", s"asking for $total executors")
+    asked = totals.values.sum
+    tellTotal()
   }
 
   override def doKillExecutors(ids: Seq[String]): Future[Boolean] = giveBack(ids)
@@ -85,22 +91,34 @@ class OccamSchedulerBackend(scheduler: TaskSchedulerImpl, sc: SparkContext, gate
     }
   }
 
-  private def giveBack(ids: Seq[String]): Future[Boolean] =
-    tell("POST", "executors/kill", ids.map(id => s""""$id"""").mkString("""{"ids": [""", ", ", "]}"),
-      s"giving back executors ${ids.mkString(", ")}")
+  /**
+   * To Spark a lower total means "no new ones", to the gateway "end some", and it would choose which. So never fewer
+   * are asked for than work here; those that Spark chooses go by their ids.
+   */
+  private def tellTotal(): Future[Boolean] = tell("asking for executors") {
+    val total = math.max(asked, getExecutorIds().count(isExecutorActive))
+    gateway.ask("PUT", "executors", s"""{"total": $total}""")
+  }
+
+  private def giveBack(ids: Seq[String]): Future[Boolean] = {
+    val list = ids.map(id => s""""$id"""").mkString("[", ", ", "]")
+    val gone = tell(s"giving back executors ${ids.mkString(", ")}")(gateway.ask("POST", "executors/kill", s"""{"ids": $list}"""))
+    tellTotal()
+    gone
+  }
 
   /** False, and one line in the log, when the gateway says no; Spark's allocation asks again later. */
-  private def tell(method: String, piece: String, body: String, what: String): Future[Boolean] =
+  private def tell(what: String)(ask: => Answer): Future[Boolean] =
     if (caller.isShutdown) Future.successful(false)
     else Future {
-      val said = gateway.ask(method, piece, body)
+      val said = ask
       note(said, what)
       said.ok
     }
 
   private def renewLease(): Unit =
     try {
-      val jobs = sc.statusTracker.getActiveJobIds().nonEmpty
+      val jobs = ranJobs.getAndSet(false) || sc.statusTracker.getActiveJobIds().nonEmpty
       val said = gateway.ask("PUT", "lease", s"""{"registered": ${totalRegisteredExecutors.get()}, "jobs": $jobs}""")
       note(said, "renewing the lease")
       unknown = if (said.status == 404) unknown + 1 else 0

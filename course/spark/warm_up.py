@@ -88,7 +88,10 @@ def job() -> None:
 
     spark = SparkSession.builder.getOrCreate()
     table = spark.createDataFrame(pd.DataFrame({"a": range(400), "b": [i % 7 for i in range(400)]})).repartition(2)
-    other = spark.range(7).withColumnRenamed("id", "b")
+    with tempfile.TemporaryDirectory() as folder:
+        spark.range(7).withColumnRenamed("id", "b").write.parquet(f"{folder}/b")
+        other = spark.read.parquet(f"{folder}/b").cache()
+        other.count()
     joined = table.join(other, "b").withColumn("label", (F.col("a") % 2).cast("double")).cache()
     joined.groupBy("b").agg(F.avg("a"), F.count("*")).orderBy("b").toPandas()
     spark.sparkContext.parallelize(range(8), 2).map(lambda n: n * n).sum()

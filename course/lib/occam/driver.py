@@ -120,7 +120,8 @@ def _command(conf: Mapping[str, str], private: Path) -> list[str]:
     memory = f"-Xmx{conf.get('spark.driver.memory', '1g')}"
     extra = conf.get("spark.driver.extraJavaOptions", "").split()
     submit = ["org.apache.spark.deploy.SparkSubmit", "--properties-file", str(private / "spark.conf"), "pyspark-shell"]
-    return ["java", f"@{IMAGE}/java.args", *mapped, memory, *extra, *submit]
+    # Out of memory a driver would hang on, with every job in it; its end is an error that a student can see.
+    return ["java", f"@{IMAGE}/java.args", *mapped, memory, "-XX:+ExitOnOutOfMemoryError", *extra, *submit]
 
 
 def _wait_for(driver: Driver, told: Path, tick: Callable[[], object]) -> None:
