@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import shutil
 import subprocess
+import tarfile
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -145,10 +148,28 @@ def test_sending_an_image_once(engine: Engine, other: Engine, light: str) -> Non
     assert images.deliver(engine, other, [light], said.append) == [light]
     assert other.api.inspect_image(light)["Id"] == engine.api.inspect_image(light)["Id"]
     assert other.api.inspect_image(light)["Config"]["Labels"][names.KIND] == "image"
-    assert said[0].endswith(" MB")
+    assert said[-1].endswith(" MB gone, unpacking")
     said.clear()
     assert images.deliver(engine, other, [light], said.append) == []
     assert not said
+
+
+def test_layers_that_are_there_are_not_sent_again(engine: Engine, other: Engine, light: str) -> None:
+    images.deliver(engine, other, [light], print)
+    more = built("head -c 3000000 /dev/urandom > /opt/new")
+    said: list[str] = []
+    try:
+        images.ensure_built(engine, more, print)
+        assert images.deliver(engine, other, [more.tag], said.append) == [more.tag]
+        assert other.api.inspect_image(more.tag)["RootFS"] == engine.api.inspect_image(more.tag)["RootFS"]
+        ran = other.client.containers.create(more.tag, ["true"])
+        with tarfile.open(fileobj=io.BytesIO(b"".join(ran.get_archive("/opt/new")[0]))) as archive:
+            assert archive.getmembers()[0].size == 3_000_000
+    finally:
+        images.remove(engine, [more.tag])
+    sent = int(re.fullmatch(r"sending \S+ (\d+) MB gone, unpacking", said[-1])[1])  # type: ignore[index]
+    whole = engine.api.inspect_image(light)["Size"] >> 20
+    assert 2 <= sent < 10 < whole
 
 
 def test_sending_what_is_not_there(engine: Engine, other: Engine) -> None:
