@@ -177,8 +177,8 @@ def test_the_student_has_no_capability_and_gets_none(stage: Stage, notebook: str
 
 
 def test_no_process_of_root_is_left(stage: Stage, notebook: str) -> None:
-    listed = stage.engine.api.top(notebook, ps_args="-eo uid,args")["Processes"]
-    assert {uid for uid, _ in listed} == {"1000"}
+    listed = stage.engine.api.top(notebook, ps_args="-eo uid,pid,args")["Processes"]
+    assert {uid for uid, *_ in listed} == {"1000"}
 
 
 def test_the_student_cannot_take_the_firewall_away(stage: Stage, notebook: str) -> None:
