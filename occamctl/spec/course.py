@@ -209,11 +209,19 @@ class Quota(Section):
     gpus: int = Field(0, ge=0, description="GPUs.")
 
 
+class InstructorQuota(Quota):
+    """What an instructor may hold at a time."""
+
+    workers: int = Field(16, ge=0, description="Spark workers.")
+
+
 class Quotas(Section):
     """Quotas by role and by group."""
 
     student: Quota = Field(Quota(), description="Of every student.")
-    instructor: Quota = Field(Quota(workers=16), description="Of every instructor, and of the course's own clusters.")
+    instructor: InstructorQuota = Field(
+        InstructorQuota(), description="Of every instructor, and of the course's own clusters."
+    )
     groups: dict[str, Quota] = Field({}, description="Of the students of one group, instead of student.")
 
 

@@ -24,6 +24,14 @@ def size(text: str | int) -> int:
     return int(float(found[1]) * _BYTES[found[2].upper()])
 
 
+def human_seconds(amount: int) -> str:
+    """`7200` as `2h`, `90` as `90s`."""
+    for unit in ("d", "h", "m"):
+        if amount and amount % _SECONDS[unit] == 0:
+            return f"{amount // _SECONDS[unit]}{unit}"
+    return f"{amount}s"
+
+
 def human_size(amount: int) -> str:
     """`2147483648` as `2G`, `1610612736` as `1.5G`."""
     for unit in ("T", "G", "M", "K"):

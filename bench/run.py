@@ -1,0 +1,25 @@
+"""`make bench`: how fast and how large, each as a ratio to a peer that runs beside it, interleaved, medians.
+
+    python bench/run.py            everything that can be measured here
+    python bench/run.py start      only what is named
+"""
+
+from __future__ import annotations
+
+import sys
+
+import start
+from side_by_side import show
+
+PARTS = {"start": start.measure}
+
+
+def main(wanted: list[str]) -> int:
+    """The exit status: 1 when a figure is over its limit."""
+    lines = [line for name, measure in PARTS.items() if not wanted or name in wanted for line in measure()]
+    show(lines)
+    return int(any(line.over for line in lines))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
