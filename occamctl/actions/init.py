@@ -48,9 +48,8 @@ def _name(folder: Path, name: str) -> str:
         return words.plain(folder.resolve().name, names.MAX_COURSE) or "my-course"
     try:
         return words.course_name(name)
-    except ValueError as error:
-        what, fix = error.args
-        raise SpecError(what, where="--name", fix=fix) from None
+    except words.Unfit as unfit:
+        raise SpecError(str(unfit), where="--name", fix=unfit.fix) from None
 
 
 def _course_file(target: Target, name: str) -> str:

@@ -130,7 +130,7 @@ def _said(detail: ErrorDetails, path: Path, node: Node) -> tuple[str, str]:
     if kind == "extra_forbidden":
         return "unknown key", _known(path)
     if kind == "value_error":
-        what, fix = (*(str(part) for part in context["error"].args), "", "")[:2]
+        what, fix = str(context["error"]), str(getattr(context["error"], "fix", ""))
         return _without_secrets(what, node), _without_secrets(fix, node)
     if kind == "literal_error":
         return _without_secrets(f"{shown(str(detail['input']))!r} is not known", node), f"known: {context['expected']}"

@@ -166,7 +166,7 @@ class Image(Section):
     @model_validator(mode="after")
     def _one_way(self) -> Image:
         if self.from_ and (self.pip or self.apt):
-            raise ValueError("'from' brings its own packages", "leave pip and apt away, or 'from'")
+            raise words.Unfit("'from' brings its own packages", "leave pip and apt away, or 'from'")
         return self
 
 

@@ -1,4 +1,4 @@
-"""What a word of the course file may look like. Each function returns the word, or raises ValueError(what, fix)."""
+"""What a word of the course file may look like. Each function returns the word, or raises Unfit."""
 
 from __future__ import annotations
 
@@ -20,6 +20,14 @@ _IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._:/@-]*")
 _NARROWEST_POOL = 20
 
 
+class Unfit(ValueError):
+    """A word that cannot stand where it stands. pydantic catches it, and `complaints` tells it."""
+
+    def __init__(self, what: str, fix: str = "") -> None:
+        super().__init__(what)
+        self.fix = fix
+
+
 def plain(word: str, most: int) -> str:
     """`word` made of small letters, digits and single hyphens, as far as that goes."""
     return re.sub(r"^[^a-z]+|-+$", "", re.sub(r"[^a-z0-9]+", "-", word.lower())[:most])
@@ -37,7 +45,7 @@ def _dns_name(word: str, pattern: re.Pattern[str], most: int, what: str) -> str:
     if pattern.fullmatch(word) and len(word) <= most:
         return word
     near = plain(word, most)
-    raise ValueError(
+    raise Unfit(
         f"{word!r} cannot be {what}: small letters, digits and single hyphens, a letter first, {most} characters",
         f"for example {near}" if near else "",
     )
@@ -46,22 +54,20 @@ def _dns_name(word: str, pattern: re.Pattern[str], most: int, what: str) -> str:
 def user_name(word: str) -> str:
     if names.USER_NAME.fullmatch(word):
         return word
-    raise ValueError(
-        f"{word!r} cannot be a user name", "start with a letter or digit, then letters, digits and - _ . @ +"
-    )
+    raise Unfit(f"{word!r} cannot be a user name", "start with a letter or digit, then letters, digits and - _ . @ +")
 
 
 def host_name(word: str) -> str:
     if _HOST.fullmatch(word):
         return word
     fix = "write user: beside hostname:" if "@" in word else "a name, an address, or a Host of ~/.ssh/config"
-    raise ValueError(f"{word!r} is not a host name", fix)
+    raise Unfit(f"{word!r} is not a host name", fix)
 
 
 def login(word: str) -> str:
     if _LOGIN.fullmatch(word):
         return word
-    raise ValueError(f"{word!r} is not a user of a host")
+    raise Unfit(f"{word!r} is not a user of a host")
 
 
 def jump(word: str) -> str:
@@ -69,14 +75,14 @@ def jump(word: str) -> str:
     for one in word.split(","):
         user, _, rest = one.rpartition("@")
         if not _HOST.fullmatch(rest) or (user and not _LOGIN.fullmatch(user)):
-            raise ValueError(f"{word!r} is not a host to go through", "write host, user@host or user@host:port")
+            raise Unfit(f"{word!r} is not a host to go through", "write host, user@host or user@host:port")
     return word
 
 
 def label(word: str) -> str:
     if _LABEL.fullmatch(word):
         return word
-    raise ValueError(f"{word!r} cannot be a label: letters, digits and . _ / -")
+    raise Unfit(f"{word!r} cannot be a label: letters, digits and . _ / -")
 
 
 def timezone(word: str) -> str:
@@ -88,7 +94,7 @@ def timezone(word: str) -> str:
     if not known:  # a container without tzdata
         return word
     near = nearest(word, sorted(known))
-    raise ValueError(f"{word!r} is not a time zone", f"did you mean {near}?" if near else "such as Europe/Rome")
+    raise Unfit(f"{word!r} is not a time zone", f"did you mean {near}?" if near else "such as Europe/Rome")
 
 
 def url(word: str) -> str:
@@ -99,35 +105,33 @@ def url(word: str) -> str:
         good = False
     if good and not (parts.query or parts.fragment or parts.username or " " in word):
         return word.rstrip("/")
-    raise ValueError(f"{word!r} is not the address of a site", "write https://course.example.org, without a path")
+    raise Unfit(f"{word!r} is not the address of a site", "write https://course.example.org, without a path")
 
 
 def requirement(word: str) -> str:
     """A requirement of pip; an option of pip would be obeyed too, so none may stand here."""
     if re.match(r"[A-Za-z0-9]", word) and "\n" not in word:
         return word
-    raise ValueError(
-        f"{word!r} is not a Python package", "write name or name==version; options of pip have no place here"
-    )
+    raise Unfit(f"{word!r} is not a Python package", "write name or name==version; options of pip have no place here")
 
 
 def package(word: str) -> str:
     if _PACKAGE.fullmatch(word):
         return word
-    raise ValueError(f"{word!r} is not a Debian package", "write name or name=version")
+    raise Unfit(f"{word!r} is not a Debian package", "write name or name=version")
 
 
 def image(word: str) -> str:
     if _IMAGE.fullmatch(word):
         return word
-    raise ValueError(f"{word!r} is not an image", "write registry/name:tag")
+    raise Unfit(f"{word!r} is not an image", "write registry/name:tag")
 
 
 def folder_in_home(word: str) -> str:
     path = PurePosixPath(word)
     if word and not path.is_absolute() and ".." not in path.parts and "\n" not in word:
         return word
-    raise ValueError(f"{word!r} is not a folder in a home", "write a relative path such as labs")
+    raise Unfit(f"{word!r} is not a folder in a home", "write a relative path such as labs")
 
 
 def pool(word: str) -> str:
@@ -135,11 +139,11 @@ def pool(word: str) -> str:
     try:
         network = ipaddress.ip_network(word)
     except ValueError as error:
-        raise ValueError(str(error), "write 10.186.0.0/16") from None
+        raise Unfit(str(error), "write 10.186.0.0/16") from None
     if network.version != 4 or not network.is_private:
-        raise ValueError(f"{word} is not a range of private IPv4 addresses", "write 10.186.0.0/16")
+        raise Unfit(f"{word} is not a range of private IPv4 addresses", "write 10.186.0.0/16")
     if network.prefixlen > _NARROWEST_POOL:
-        raise ValueError(f"{word} is too small for a network per student", f"a /{_NARROWEST_POOL} at least")
+        raise Unfit(f"{word} is too small for a network per student", f"a /{_NARROWEST_POOL} at least")
     return word
 
 
@@ -148,7 +152,7 @@ def at_least(least: str) -> Callable[[int], int]:
 
     def check(amount: int) -> int:
         if amount < units.size(least):
-            raise ValueError(f"{units.human_size(amount)} is less than the {least} that it needs")
+            raise Unfit(f"{units.human_size(amount)} is less than the {least} that it needs")
         return amount
 
     return check
@@ -159,7 +163,7 @@ def at_least_seconds(least: int) -> Callable[[int], int]:
 
     def check(amount: int) -> int:
         if amount < least:
-            raise ValueError(f"{amount} s is less than the {least} s that it needs")
+            raise Unfit(f"{amount} s is less than the {least} s that it needs")
         return amount
 
     return check
