@@ -19,6 +19,8 @@ from occamctl.spec.course import Course
 Say = Callable[[str, str], None]
 YOUNG = 600
 """Seconds for which what has no tag is left alone: somebody's build may be going on."""
+PART = "(part of a build)"
+_OF_COURSES = (f"{images.PREFIX}/hub:", f"{images.PREFIX}/notebook:")
 
 
 @dataclass(frozen=True)
@@ -113,14 +115,18 @@ def _kept(session: Session, engines: dict[str, Engine]) -> frozenset[str]:
 def _rows(name: str, engine: Engine, keep: frozenset[str]) -> list[Row]:
     now = int(time.time())
     return [
-        Row(name, one.tag or "(part of a build)", one.size, max(0, now - one.created), one.tag in keep, one.id)
+        Row(name, one.tag or PART, one.size, max(0, now - one.created), one.tag in keep, one.id)
         for one in images.held(engine)
     ]
 
 
 def superfluous(rows: Iterable[Row]) -> list[Row]:
-    """Those that `prune` removes."""
-    return [row for row in rows if not row.used and not (row.image.startswith("(") and row.age < YOUNG)]
+    """Those that `prune` removes: what courses ran on, and what builds left; Debian and the sandbox stay."""
+    return [row for row in rows if not row.used and (row.image.startswith(_OF_COURSES) or _leftover(row))]
+
+
+def _leftover(row: Row) -> bool:
+    return row.image == PART and row.age >= YOUNG
 
 
 def prune(config: Path, rows: Iterable[Row], say: Say) -> list[Row]:
@@ -129,7 +135,7 @@ def prune(config: Path, rows: Iterable[Row], say: Say) -> list[Row]:
     with open_course(config) as session:
         engines = _engines(session)
         for row in rows:
-            name = row.id if row.image.startswith("(") else row.image
+            name = row.id if row.image == PART else row.image
             say(row.host, f"removing {row.image}")
             if images.remove(engines[row.host], [name]):
                 kept.append(row)

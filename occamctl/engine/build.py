@@ -23,6 +23,7 @@ WHOLE = 3600
 _LAST_LINES = 12
 _STEP = re.compile(r"Step (\d+)/(\d+) : (.*)")
 _COLOR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_PREAMBLE = re.compile(r"^RUN (export \S+ && )(apt-get update -q && )?")
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 
 
@@ -75,7 +76,7 @@ def _one_text(tag: str, failed: Failed) -> str:
 
 
 def follow(said: Iterable[dict[str, Any]], say: Callable[[str], None], deadline: float) -> None:
-    """Read the engine's account of a build to its end.
+    """Read the engine's account of a build to its end; only steps that run something are worth a word.
 
     deadline  on the monotonic clock
 
@@ -91,6 +92,7 @@ def follow(said: Iterable[dict[str, Any]], say: Callable[[str], None], deadline:
             if found:
                 step = f"step {found[1]} of {found[2]} ({_short(found[3])})"
                 last.clear()
+            elif text.startswith(" ---> Running in") and "(RUN " in step:
                 say(step)
             elif text.strip() and not text.startswith((" ---> ", "Removing intermediate container")):
                 last.append(text)
@@ -100,5 +102,5 @@ def follow(said: Iterable[dict[str, Any]], say: Callable[[str], None], deadline:
 
 def _short(instruction: str) -> str:
     """The beginning of a Dockerfile's line, enough to find it."""
-    words = " ".join(instruction.split())
-    return words if len(words) <= 60 else f"{words[:59]}…"
+    words = _PREAMBLE.sub("RUN … ", " ".join(instruction.split()))
+    return words if len(words) <= 80 else f"{words[:79]}…"
