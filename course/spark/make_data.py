@@ -35,9 +35,13 @@ def main(to: Path) -> None:
     (target / "flights").mkdir(parents=True, exist_ok=True)
     # A file a month: as many tasks can read as there are workers.
     for month in range(1, 13):
-        parquet.write_table(flights.filter(pc.equal(flights["month"], month)), target / "flights" / f"{month:02}.parquet")
+        parquet.write_table(
+            flights.filter(pc.equal(flights["month"], month)), target / "flights" / f"{month:02}.parquet"
+        )
     for name in ("weather", "airlines", "airports", "planes"):
-        parquet.write_table(small(csv.read_csv(source / f"{name}.csv", convert_options=OPTIONS)), target / f"{name}.parquet")
+        parquet.write_table(
+            small(csv.read_csv(source / f"{name}.csv", convert_options=OPTIONS)), target / f"{name}.parquet"
+        )
     print(f"{target}: {flights.num_rows} flights")
 
 

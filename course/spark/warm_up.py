@@ -50,7 +50,8 @@ class Gateway(BaseHTTPRequestHandler):
 def executor(to: Path, work: Path, host: str, java: str) -> subprocess.Popen[bytes]:
     """The entrypoint that every executor of a course has, with `java` options on top."""
     variables = {
-        "OCCAM_SPARK_DIR": str(to), "OCCAM_EXECUTOR_ARGS": str(work / "executor.args"), "OCCAM_JAVA_OPTS": " ".join([*QUIET, java]),
+        "OCCAM_SPARK_DIR": str(to), "OCCAM_EXECUTOR_ARGS": str(work / "executor.args"),
+        "OCCAM_JAVA_OPTS": " ".join([*QUIET, java]),
         "OCCAM_DRIVER_HOST": host, "OCCAM_DRIVER_PORT": str(PORT), "OCCAM_APP_ID": "app-warm-up",
         "OCCAM_EXECUTOR_ID": "0", "OCCAM_CORES": "1", "OCCAM_MEMORY": str(1 << 30),
     }  # fmt: skip

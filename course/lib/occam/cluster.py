@@ -50,7 +50,9 @@ class Cluster:
 def from_answer(said: dict[str, Any]) -> Cluster:
     """The gateway's JSON as a Cluster; what it does not say is left empty."""
     executors = tuple(
-        Executor(str(one.get("id", "")), str(one.get("node") or ""), str(one.get("state", "")), str(one.get("message") or ""))
+        Executor(
+            str(one.get("id", "")), str(one.get("node") or ""), str(one.get("state", "")), str(one.get("message") or "")
+        )
         for one in said.get("executors") or ()
     )
     return Cluster(

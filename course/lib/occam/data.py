@@ -30,7 +30,7 @@ def flights() -> DataFrame:
 
 
 def weather() -> DataFrame:
-    """The weather of each hour and airport: temp and dewp in °F, wind_speed in mph, precip in inches, visib in miles."""
+    """The weather of each hour and airport: temp, dewp in °F, wind_speed in mph, precip in inches, visib in miles."""
     return _table("weather.parquet")
 
 

@@ -41,11 +41,13 @@ class Driver:
 
     def last_words(self, lines: int = 3) -> str:
         """The end of the JVM's log."""
-        told = [line for line in self.log.read_text(errors="replace").splitlines() if line and not line.startswith("\tat ")]
+        told = [
+            line for line in self.log.read_text(errors="replace").splitlines() if line and not line.startswith("\tat ")
+        ]
         return "\n".join(told[-lines:])
 
-    def stop(self) -> None:
-        """End the JVM; it releases the cluster. Safe to call twice."""
+    def stop(self) -> int:
+        """End the JVM, which gives the cluster back, and return its exit code. Safe to call twice."""
         if self.jvm.stdin:
             self.jvm.stdin.close()
         try:
@@ -54,6 +56,7 @@ class Driver:
             self.jvm.kill()
             self.jvm.wait()
         shutil.rmtree(self.private, ignore_errors=True)
+        return self.jvm.returncode
 
 
 def free_port(host: str) -> int:
@@ -68,15 +71,17 @@ def free_port(host: str) -> int:
     raise NotStarted(f"no free port on {host}", "restart the kernels that you do not need")
 
 
-def start(conf: Mapping[str, str], token: str, tick: Callable[[], object] = lambda: None) -> Driver:
-    """Start the JVM with Spark's `conf`, which holds the cluster's secret; the file with the gateway's `token` is added.
+def start(conf: Mapping[str, object], token: str, tick: Callable[[], object] = lambda: None) -> Driver:
+    """Start the JVM with Spark's `conf`, which holds the cluster's secret, and the gateway's `token` in a file.
 
     tick  called about ten times a second while the JVM starts; what it raises ends the start
 
     Raises NotStarted with the JVM's last words.
     """
     _forget_the_dead()
-    private = Path(tempfile.mkdtemp(prefix=f"occam-{os.getpid()}-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
+    private = Path(
+        tempfile.mkdtemp(prefix=f"occam-{os.getpid()}-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+    )
     log = Path(tempfile.gettempdir(), f"occam-driver-{os.getpid()}.log")
     _write(private / "token", token)
     words = {**conf, "spark.occam.token.file": str(private / "token")}
@@ -88,7 +93,8 @@ def start(conf: Mapping[str, str], token: str, tick: Callable[[], object] = lamb
             stdin=subprocess.PIPE,
             stdout=out,
             stderr=out,
-            env=os.environ | {"SPARK_CONNECT_MODE": "0", "SPARK_LOCAL_IP": "127.0.0.1", "_PYSPARK_DRIVER_CONN_INFO_PATH": str(told)},
+            env=os.environ
+            | {"SPARK_CONNECT_MODE": "0", "SPARK_LOCAL_IP": "127.0.0.1", "_PYSPARK_DRIVER_CONN_INFO_PATH": str(told)},
             start_new_session=True,  # or an interrupt of the kernel would end it
         )
     driver = Driver(jvm, private, log)
@@ -113,12 +119,12 @@ def detach() -> None:
     SparkSession._instantiatedSession = None
 
 
-def _command(conf: Mapping[str, str], private: Path) -> list[str]:
+def _command(conf: Mapping[str, object], private: Path) -> list[str]:
     archive = IMAGE / "driver.jsa"
     # An archive that does not fit is left aside by the JVM; what it says of that would not help a student.
     mapped = [f"-XX:SharedArchiveFile={archive}", "-Xlog:disable", "-Xlog:all=error:stderr"] if archive.exists() else []
     memory = f"-Xmx{conf.get('spark.driver.memory', '1g')}"
-    extra = conf.get("spark.driver.extraJavaOptions", "").split()
+    extra = str(conf.get("spark.driver.extraJavaOptions", "")).split()
     submit = ["org.apache.spark.deploy.SparkSubmit", "--properties-file", str(private / "spark.conf"), "pyspark-shell"]
     # Out of memory a driver would hang on, with every job in it; its end is an error that a student can see.
     return ["java", f"@{IMAGE}/java.args", *mapped, memory, "-XX:+ExitOnOutOfMemoryError", *extra, *submit]

@@ -1,10 +1,10 @@
 """What can go wrong, in one or two lines that a student can read.
 
-    OccamError
-    ├── Refused          the gateway said no
-    │   └── NotEnough    there is not enough free, or it is more than the quota
-    ├── NotReached       the gateway did not answer
-    └── NotStarted       the cluster was granted, but driver or workers did not come up
+OccamError
+├── Refused          the gateway said no
+│   └── NotEnough    there is not enough free, or it is more than the quota
+├── NotReached       the gateway did not answer
+└── NotStarted       the cluster was granted, but driver or workers did not come up
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
@@ -43,7 +44,8 @@ class Gateway:
         except (URLError, OSError) as error:
             reason = getattr(error, "reason", error)
             raise NotReached(
-                f"the course's gateway does not answer ({reason})", "try again in a minute; if it stays so, tell your instructor"
+                f"the course's gateway does not answer ({reason})",
+                "try again in a minute; if it stays so, tell your instructor",
             ) from None
 
 
@@ -56,10 +58,14 @@ def _parsed(text: bytes) -> Any:
 
 def here() -> Gateway:
     """The gateway of the notebook that this kernel belongs to. Raises Refused outside of a course's notebook."""
-    try:
-        user = os.environ.get("OCCAM_USER") or os.environ["JUPYTERHUB_USER"]
-        return Gateway(os.environ["OCCAM_GATEWAY_URL"], user, os.environ["JUPYTERHUB_API_TOKEN"])
-    except KeyError as missing:
-        raise Refused(
-            f"this is not a notebook of a course ({missing.args[0]} is not set)", "sign in to the course and open it there"
-        ) from None
+    user = os.environ.get("OCCAM_USER") or os.environ.get("JUPYTERHUB_USER")
+    url, token = os.environ.get("OCCAM_GATEWAY_URL"), _token()
+    if user and url and token:
+        return Gateway(url, user, token)
+    raise Refused("this is not a notebook of a course", "sign in to the course, and open it there")
+
+
+def _token() -> str:
+    """The student's token: in a file that the container's entrypoint writes, or in JupyterHub's own variable."""
+    file = Path(os.environ.get("OCCAM_TOKEN_FILE", ""))
+    return file.read_text().strip() if file.is_file() else os.environ.get("JUPYTERHUB_API_TOKEN", "")

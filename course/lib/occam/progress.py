@@ -53,10 +53,8 @@ class Progress:
 
 
 def _bar(done: int, whole: int, name: str, words: str) -> str:
-    return (
-        f"<div>Spark cluster <b>{escape(name)}</b> "
-        f'<progress value="{done}" max="{max(whole, 1)}" style="vertical-align:middle;width:12em"></progress> {escape(words)}</div>'
-    )
+    bar = f'<progress value="{done}" max="{max(whole, 1)}" style="vertical-align:middle;width:12em"></progress>'
+    return f"<div>Spark cluster <b>{escape(name)}</b> {bar} {escape(words)}</div>"
 
 
 def _html(text: str) -> Any:

@@ -7,8 +7,8 @@ import os
 import re
 import sys
 import threading
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,75 +19,93 @@ from occam import driver as jvm
 from occam import gateway as api
 from occam import show
 from occam.cluster import Cluster
-from occam.errors import NotReached, NotStarted, OccamError, Refused
+from occam.errors import OccamError, Refused
 from occam.progress import Progress
-
-HEARTBEAT = 5.0
-"""Seconds between two signs of life while the driver starts; from then on the driver's JVM gives them."""
-
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([MG]?)(?:i?B)?", re.IGNORECASE)
+from occam.watch import Watch
+from occam.wish import Wish
 
 
 class Session(SparkSession):
     """A SparkSession that knows its cluster: how it looks, and what has to go when it stops."""
 
-    _occam: _Running | None = None
+    _held: Held | None = None
 
     def __repr__(self) -> str:
-        return _shown(self, show.session_text) or super().__repr__()
+        return self._shown(show.session_text) or "<Spark session, stopped>"
 
     def _repr_html_(self) -> str:
-        return _shown(self, show.session_html) or str(super()._repr_html_())
+        return self._shown(show.session_html) or "<div>Spark session, stopped</div>"
+
+    def _shown(self, how: Callable[[Cluster, int, str, str], str]) -> str:
+        held = self._held
+        if held is None or not held.alive:
+            return ""
+        try:
+            return how(self.cluster, held.registered(), self.version, held.link)
+        except OccamError as error:
+            return f"Spark session ({error.what})"
 
     @property
     def cluster(self) -> Cluster:
         """The cluster as the gateway sees it now: workers, hosts, cores, memory. Raises OccamError."""
-        if self._occam is None:
+        if self._held is None:
             raise Refused("this session has stopped", "start one with occam.spark()")
-        return clusters_of.from_answer(self._occam.gateway.ask("GET", f"clusters/{self._occam.name}"))
+        return clusters_of.from_answer(self._held.gateway.ask("GET", self._held.path))
 
     def stop(self) -> None:
-        """Stop Spark and give the workers back."""
-        running, self._occam = self._occam, None
-        if running is None:
+        """Stop Spark and give the workers back. Calling it twice is fine."""
+        held, self._held = self._held, None
+        if held is None:
             return
-        try:
-            super().stop()
-        finally:
-            running.end()
+        with _lock:
+            try:
+                if held.alive:
+                    super().stop()
+            finally:
+                held.end()
 
 
 @dataclass
-class _Running:
+class Held:
     """What this kernel holds: one cluster, and the JVM that drives it."""
 
     gateway: api.Gateway
-    name: str
-    asked: tuple[int | None, int | None, tuple[tuple[str, str], ...]]
+    wish: Wish
     driver: jvm.Driver
     link: str
+    """The Spark UI in the student's browser, through the hub."""
     session: Session | None = None
 
     @property
+    def path(self) -> str:
+        return f"clusters/{self.wish.name}"
+
+    @property
     def alive(self) -> bool:
-        if self.driver.jvm.poll() is not None or self.session is None:
+        if self.session is None or self.driver.jvm.poll() is not None:
             return False
         context = self.session.sparkContext._jsc
         return context is not None and not context.sc().isStopped()
 
     def registered(self) -> int:
-        """Workers that the driver has; it counts itself as one more."""
+        """Workers that the driver has; in its own count it is one more."""
         if self.session is None:
             return 0
         return int(self.session.sparkContext._jsc.sc().getExecutorMemoryStatus().size()) - 1
 
     def end(self) -> None:
+        """Nothing stays behind, whatever state it is in."""
+        if self in _holds:
+            _holds.remove(self)
         jvm.detach()
-        self.driver.stop()
+        if self.driver.stop() != 0:  # it was killed, or ran out of memory, and could not say good-bye
+            with suppress(OccamError):  # else its lease ends it
+                self.gateway.ask("DELETE", self.path, timeout=60)
 
 
 _lock = threading.RLock()
-_current: list[_Running] = []
+_holds: list[Held] = []
+"""At most one: a kernel has one SparkContext."""
 
 
 def spark(
@@ -106,18 +124,16 @@ def spark(
 
     Called again with another number of workers it scales. Raises Refused, NotEnough, NotReached, NotStarted.
     """
-    asked = (cores, _bytes(memory), tuple(sorted((conf or {}).items())))
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise Refused(f"workers must be a whole number of at least 1, not {workers!r}")
+    wish = Wish.of(name, workers, cores, memory, conf or {})
     with _lock:
-        running = _here()
-        if running is None:
-            return _start(api.here(), workers, asked, name, timeout)
-        if running.name != name:
-            raise Refused(f"this kernel already has the cluster {running.name!r}", "spark.stop() ends it; one kernel has one cluster")
-        if running.asked != asked:
-            raise Refused(f"the cluster {name!r} runs with other sizes or settings", "spark.stop() ends it, then ask again")
-        return _scale(running, workers, timeout)
+        held = _here()
+        if held is None:
+            return _start(api.here(), wish, timeout)
+        if held.wish.name != name:
+            raise Refused(f"this kernel already has the cluster {held.wish.name!r}", "end it first: spark.stop()")
+        if not held.wish.same_size(wish):
+            raise Refused(f"the cluster {name!r} runs with other sizes or settings", "end it first: spark.stop()")
+        return _scale(held, workers, timeout)
 
 
 def clusters() -> list[Cluster]:
@@ -132,184 +148,114 @@ def quota() -> dict[str, int]:
 
 def stop(name: str | None = None) -> None:
     """Stop this kernel's cluster, or your cluster `name` wherever its notebook is."""
-    with _lock:
-        running = _here()
-        if running is not None and name in (None, running.name):
-            assert running.session is not None
-            running.session.stop()
-        elif name is not None:
-            api.here().ask("DELETE", f"clusters/{name}", timeout=60)
+    session = current()
+    if session is not None and session._held is not None and name in (None, session._held.wish.name):
+        session.stop()
+    elif name is not None:
+        api.here().ask("DELETE", f"clusters/{name}", timeout=90)
 
 
 def current() -> Session | None:
-    """The session of this kernel, if there is one."""
+    """The session of this kernel, if one runs."""
     with _lock:
-        running = _here()
-        return running.session if running else None
+        held = _here()
+        return held.session if held else None
 
 
-def _here() -> _Running | None:
+def _here() -> Held | None:
     """What this kernel holds; what died meanwhile is cleared away."""
-    if _current and not _current[0].alive:
-        gone = _current.pop()
-        if gone.session is not None and gone.session._occam is not None:
-            gone.session._occam = None
-            gone.end()
-    return _current[0] if _current else None
+    for held in list(_holds):
+        if held.alive:
+            return held
+        if held.session is not None:
+            held.session._held = None
+        held.end()
+    return None
 
 
-def _start(
-    gateway: api.Gateway, workers: int, asked: tuple[int | None, int | None, tuple[tuple[str, str], ...]], name: str, timeout: float
-) -> Session:
+def _start(gateway: api.Gateway, wish: Wish, timeout: float) -> Session:
     if SparkSession.getActiveSession() is not None:
         raise Refused("this kernel already has a Spark session of its own", "stop it first, or restart the kernel")
     host = os.environ.get("OCCAM_DRIVER_HOST") or "127.0.0.1"
-    ports = [jvm.free_port(host), jvm.free_port("127.0.0.1")]
-    progress = Progress(name, workers)
+    asked = wish.request(host, jvm.free_port(host), _kernel())
+    progress = Progress(wish.name, wish.workers)
     progress.update(None, now=True)
-    cores, memory, more = asked
-    wish = {"name": name, "workers": workers, "cores": cores, "memory": memory, "driver": "notebook"}
-    wish |= {"driver_host": host, "driver_port": ports[0], "kernel": _kernel()}
     try:
-        said = gateway.ask("POST", "clusters", {key: value for key, value in wish.items() if value is not None}, timeout=60)
-        watch = _Watch(gateway, name, clusters_of.from_answer(said), progress)
+        said = gateway.ask("POST", "clusters", asked, timeout=60)
         try:
-            session = _drive(gateway, said, asked, ports[1], dict(more), watch)
-            _wait_for_workers(session._occam, workers, watch, timeout)  # type: ignore[arg-type]
+            held, missing = _bring_up(gateway, wish, said, progress, timeout)
         except BaseException:
-            _give_up(gateway, name)
+            with suppress(OccamError):  # else its lease ends it
+                gateway.ask("DELETE", f"clusters/{wish.name}", timeout=60)
             raise
-        finally:
-            watch.stop()
     except BaseException:
         progress.failed()
         raise
-    progress.done(repr(session), session._repr_html_())
-    return session
+    return _tell(held, progress, missing)
 
 
-def _drive(
-    gateway: api.Gateway, said: dict[str, Any], asked: tuple[Any, Any, Any], ui_port: int, more: dict[str, str], watch: _Watch
-) -> Session:
-    """Start the JVM on the cluster that the gateway has `said` to be ours, and make it this kernel's."""
-    conf = {str(key): str(value) for key, value in (said.get("conf") or {}).items()} | more
-    page = _page(gateway.user, ui_port)
-    conf |= {"spark.authenticate.secret": str(said["secret"]), "spark.ui.port": str(ui_port), "spark.ui.proxyBase": page}
-    running = _Running(gateway, str(said["name"]), asked, jvm.start(conf, gateway.token, watch.check), f"{page}/jobs/")
+def _bring_up(
+    gateway: api.Gateway, wish: Wish, said: dict[str, Any], progress: Progress, timeout: float
+) -> tuple[Held, str]:
+    """Start the driver of the cluster that the gateway `said` is ours, and wait for its workers.
+
+    Returns what this kernel holds now, and what is missing, in words. An interrupt leaves no JVM behind.
+    """
+    watch = Watch(gateway, clusters_of.from_answer(said), progress)
+    port = jvm.free_port("127.0.0.1")
+    page = _page(gateway.user, port)
+    conf = {**(said.get("conf") or {}), **wish.conf, "spark.ui.port": port, "spark.ui.proxyBase": page}
+    conf["spark.authenticate.secret"] = said["secret"]
     try:
-        running.session = SparkSession.builder.getOrCreate()
-    except BaseException:
-        running.end()
-        raise
-    running.session.__class__ = Session
-    running.session._occam = running
-    _current.append(running)
-    watch.driver_ready(running)
-    return running.session
-
-
-def _scale(running: _Running, workers: int, timeout: float) -> Session:
-    assert running.session is not None
-    now = clusters_of.from_answer(running.gateway.ask("GET", f"clusters/{running.name}"))
-    if now.workers == workers:
-        return running.session
-    progress = Progress(running.name, workers)
-    now = clusters_of.from_answer(running.gateway.ask("PUT", f"clusters/{running.name}/workers", {"workers": workers}, timeout=60))
-    watch = _Watch(running.gateway, running.name, now, progress)
-    watch.driver_ready(running)
-    try:
-        _wait_for_workers(running, workers, watch, timeout)
+        driver = jvm.start(conf, gateway.token, watch.check)
+        held = Held(gateway, wish, driver, f"{page}/jobs/")
+        try:
+            session: Any = SparkSession.builder.getOrCreate()
+            session.__class__ = Session
+            held.session, session._held = session, held
+            watch.driver_ready(held.registered)
+            missing = watch.wait_for(wish.workers, timeout)
+        except BaseException:
+            if held.session is not None:
+                held.session._held = None
+            held.end()
+            raise
     finally:
         watch.stop()
-    progress.done(repr(running.session), running.session._repr_html_())
-    return running.session
+    _holds.append(held)
+    return held, missing
 
 
-def _wait_for_workers(running: _Running, workers: int, watch: _Watch, timeout: float) -> None:
-    end = time.monotonic() + timeout
-    while (there := running.registered()) != workers:
-        watch.check()
-        if time.monotonic() > end:
-            if there == 0:
-                raise NotStarted(f"no worker came within {timeout:g} s{watch.reasons}", "occam.quota() shows what is free")
-            print(f"occam: {there} of {workers} workers within {timeout:g} s{watch.reasons}", file=sys.stderr)
-            return
-        time.sleep(0.1)
-
-
-def _give_up(gateway: api.Gateway, name: str) -> None:
-    """Nothing stays behind of a start that failed or was interrupted."""
-    held = _current.pop() if _current else None
-    if held is not None and held.session is not None:
-        held.session._occam = None
-        held.end()
+def _scale(held: Held, workers: int, timeout: float) -> Session:
+    assert held.session is not None
+    if held.session.cluster.workers == workers == held.registered():
+        return held.session
+    progress = Progress(held.wish.name, workers)
+    said = held.gateway.ask("PUT", f"{held.path}/workers", {"workers": workers}, timeout=90)
+    watch = Watch(held.gateway, clusters_of.from_answer(said), progress)
+    watch.driver_ready(held.registered)
     try:
-        gateway.ask("DELETE", f"clusters/{name}", timeout=60)
-    except OccamError:
-        pass  # its lease ends it
+        missing = watch.wait_for(workers, timeout)
+    except BaseException:
+        progress.failed()
+        raise
+    finally:
+        watch.stop()
+    return _tell(held, progress, missing)
 
 
-class _Watch:
-    """A thread that keeps the lease while the driver starts, and shows how far the start is."""
-
-    def __init__(self, gateway: api.Gateway, name: str, first: Cluster, progress: Progress) -> None:
-        self._gateway, self._name, self._progress = gateway, name, progress
-        self.cluster = first
-        self._running: _Running | None = None
-        self._over = threading.Event()
-        self._trouble: OccamError | None = None
-        self._thread = threading.Thread(target=self._watch, name="occam-watch", daemon=True)
-        self._thread.start()
-
-    def driver_ready(self, running: _Running) -> None:
-        self._running, self._progress.driver_ready = running, True
-
-    def check(self) -> None:
-        """Raises NotStarted or Refused when the gateway says that nothing will come of it."""
-        if self._trouble is not None:
-            raise self._trouble
-        if self.cluster.state == "failed":
-            raise NotStarted(f"the cluster {self._name!r} failed{self.reasons}")
-
-    @property
-    def reasons(self) -> str:
-        """What gateway and workers say, each line once."""
-        told = [self.cluster.message, *(f"worker {one.id}: {one.message}" for one in self.cluster.executors if one.message)]
-        return "".join(f"\n  {line}" for line in dict.fromkeys(told) if line)
-
-    def stop(self) -> None:
-        self._over.set()
-        self._thread.join(HEARTBEAT)
-
-    def _watch(self) -> None:
-        renewed = 0.0
-        while not self._over.wait(0.5):
-            try:
-                if time.monotonic() - renewed >= (1.0 if self._running is None else HEARTBEAT):
-                    self._look()
-                    renewed = time.monotonic()
-                self._progress.update(self.cluster, self._count())
-            except NotReached:
-                continue  # it may restart at any time; its lease outlives that
-            except Refused as refused:
-                self._trouble = refused
-
-    def _look(self) -> None:
-        said = self._gateway.ask("PUT", f"clusters/{self._name}/lease", {"registered": self._count(), "jobs": False}, timeout=5)
-        self.cluster = clusters_of.from_answer(said)
-
-    def _count(self) -> int:
-        return self._running.registered() if self._running is not None else 0
+def _tell(held: Held, progress: Progress, missing: str) -> Session:
+    assert held.session is not None
+    progress.done(repr(held.session), held.session._repr_html_())
+    if missing:
+        print(f"occam: {missing}", file=sys.stderr)
+    return held.session
 
 
-def _shown(session: Session, how: Any) -> str:
-    running = session._occam
-    if running is None or not running.alive:
-        return ""
-    try:
-        return str(how(session.cluster, running.registered(), session.version, running.link))
-    except OccamError:
-        return ""
+def _page(user: str, port: int) -> str:
+    """Where the Spark UI on `port` is in the student's browser, through the hub."""
+    prefix = os.environ.get("JUPYTERHUB_SERVICE_PREFIX") or f"/user/{user}/"
+    return f"{prefix.rstrip('/')}/proxy/{port}"
 
 
 def _kernel() -> str:
@@ -325,23 +271,8 @@ def _kernel() -> str:
     return found[1] if found else ""
 
 
-def _page(user: str, port: int) -> str:
-    """Where the Spark UI on `port` is in the student's browser, through the hub."""
-    prefix = os.environ.get("JUPYTERHUB_SERVICE_PREFIX") or f"/user/{user}/"
-    return f"{prefix.rstrip('/')}/proxy/{port}"
-
-
-def _bytes(memory: str | int | None) -> int | None:
-    if memory is None or isinstance(memory, int):
-        return memory
-    found = _SIZE.fullmatch(memory.strip())
-    if not found:
-        raise Refused(f"{memory!r} is not a size", 'write "2G" or "1500M"')
-    return int(float(found[1]) * {"": 1, "M": 1 << 20, "G": 1 << 30}[found[2].upper()])
-
-
 @atexit.register
 def _at_exit() -> None:
     """The kernel ends in order: so does its cluster."""
-    for running in _current:
-        running.driver.stop()
+    for held in _holds:
+        held.driver.stop()

@@ -53,7 +53,8 @@ def session_html(cluster: Cluster, workers: int, version: str, link: str) -> str
 
 def _table(title: str, rows: dict[str, str], link: str) -> str:
     lines = "".join(
-        f'<tr><th style="{_CELL}">{escape(key)}</th><td style="{_CELL}">{escape(value)}</td></tr>' for key, value in rows.items()
+        f'<tr><th style="{_CELL}">{escape(key)}</th><td style="{_CELL}">{escape(value)}</td></tr>'
+        for key, value in rows.items()
     )
     there = f'<a href="{escape(link)}" target="_blank">Open the Spark UI</a>' if link else ""
     return f'<div><b>{escape(title)}</b><table style="{_TABLE}">{lines}</table>{there}</div>'
