@@ -148,7 +148,7 @@ class Ledger:
                 self._must_be_within(asked, before, limit)
             cluster.facts = asked
             try:
-                return self.grow(cluster, rooms), self._shrink(cluster)
+                return self.grow(cluster, rooms), self.shrink(cluster)
             except DoesNotFit:
                 cluster.facts = replace(cluster.facts, wanted=before)
                 raise
@@ -234,8 +234,10 @@ class Ledger:
             nobody = Facts("", "", "", "", "notebook", "", 0, cores, memory, 0, "")
             return sum(room.takes(cores, memory) for room in self._rooms(nobody, rooms))
 
-    def _shrink(self, cluster: Cluster) -> list[Executor]:
-        many = len(cluster.executors) - cluster.facts.wanted
-        # Those that do not run yet first, then the newest: the oldest hold most of what was cached.
-        order = sorted(cluster.executors.values(), key=lambda one: (one.state == "running", -one.number))
-        return self.take_out(cluster, [one.number for one in order[: max(0, many)]])
+    def shrink(self, cluster: Cluster) -> list[Executor]:
+        """Take out the executors that are more than wanted."""
+        with self._lock:
+            many = len(cluster.executors) - cluster.facts.wanted
+            # Those that do not run yet first, then the newest: the oldest hold most of what was cached.
+            order = sorted(cluster.executors.values(), key=lambda one: (one.state == "running", -one.number))
+            return self.take_out(cluster, [one.number for one in order[: max(0, many)]])

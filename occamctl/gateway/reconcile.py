@@ -176,7 +176,9 @@ class Loop:
 
     def _fill(self, cluster: Cluster, now: float, worst: int) -> None:
         """Replace what is missing, once its driver was heard since the loss: of a dead driver all executors go."""
-        if len(cluster.executors) >= cluster.facts.wanted:
+        for one in self._ledger.shrink(cluster):  # a gateway was killed while it scaled down
+            self._clusters.remove_executor(cluster, one)
+        if len(cluster.executors) == cluster.facts.wanted:
             return
         last = cluster.lost[-1].lost_at if cluster.lost else None
         heard = cluster.lease.heard if cluster.lease else None

@@ -1,0 +1,211 @@
+"""A stage for the gateway's tests: two hosts in a swarm of their own, the gateway as a process, and a hub's answers.
+
+This machine's own engine joins nothing: the swarm is inside the pretend hosts, and its socket comes out through SSH.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from occamctl import sandbox, wait
+from occamctl.engine import context, images, nodes, swarm
+from occamctl.engine.client import Engine
+from occamctl.plan import desired
+from occamctl.spec.names import Names
+
+COURSE, SANDBOX = "gwt", "gwtest"
+ADMIN = "token-of-hub-and-operator"
+ANNA, BOB, PROF = "token-of-anna", "token-of-bob", "token-of-prof"
+PEOPLE: dict[str, tuple[str, list[str]]] = {
+    ANNA: ("Anna.Rossi@unito.it", []),
+    BOB: ("bob", []),
+    PROF: ("prof", ["instructor"]),
+}
+LEASE, QUOTA = 6, 3
+HUB_SUBNET = "10.186.0.0/22"
+HERE = Path(__file__).parent
+NAMES = Names(COURSE)
+
+
+def free_port() -> int:
+    with socket.socket() as asking:
+        asking.bind(("127.0.0.1", 0))
+        return int(asking.getsockname()[1])
+
+
+class HubsAnswers(BaseHTTPRequestHandler):
+    """The two answers of JupyterHub 6.1 that the gateway's decisions rest on; the journeys ask a real hub."""
+
+    def do_GET(self) -> None:
+        token, last = self.headers.get("Authorization", "").partition(" ")[2], self.path.rpartition("/")[2]
+        names = dict(PEOPLE.values())
+        if last == "user":
+            name, groups = PEOPLE.get(token, ("", []))
+            self._say(200 if name else 403, {"kind": "user", "name": name, "groups": groups, "admin": False})
+        elif token == ADMIN and requests.utils.unquote(last) in names:
+            user = requests.utils.unquote(last)
+            self._say(200, {"kind": "user", "name": user, "groups": names[user], "servers": {}})
+        else:
+            self._say(404, {"status": 404, "message": "Not Found"})
+
+    def _say(self, status: int, answer: object) -> None:
+        text = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@dataclass
+class Stage:
+    """`engine` is the manager's; `ask` speaks to the gateway as whoever has the token."""
+
+    folder: Path
+    engine: Engine
+    hub_port: int
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "gateway.log").read_text()
+
+    def start(self, image: str) -> None:
+        (self.folder / "gateway-token").write_text(ADMIN)
+        told = {
+            "course": COURSE,
+            "version": "0",
+            "hub_api": f"http://127.0.0.1:{self.hub_port}/hub/api",
+            "hub_net": NAMES.hub_net,
+            "network": {"pool": "10.186.0.0/16", "hub_subnet": HUB_SUBNET},
+            "images": {"notebook": image},
+            "notebook": {"cpu_limit": 1, "mem_limit": 1 << 30},
+            "spark": {"worker": {"cpus": 1, "memory": 768 << 20}, "lease": LEASE, "idle_timeout": 0},
+            "quotas": {"student": {"workers": QUOTA}, "instructor": {"workers": 4}, "groups": {}},
+            "port": self.port,
+            "engine": str(self.folder / "docker.sock"),
+            "secrets": str(self.folder),
+            "kept_after": 1,
+        }
+        (self.folder / "gateway.json").write_text(json.dumps(told))
+        self.up()
+
+    def up(self) -> None:
+        """Start the gateway's process and wait until it answers."""
+        environment = {**os.environ, "OCCAM_GATEWAY_JSON": str(self.folder / "gateway.json")}
+        with (self.folder / "gateway.log").open("ab") as log:
+            command = [sys.executable, "-m", "occamctl.gateway.app"]
+            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+
+        def health() -> int:
+            try:
+                return self.ask("GET", "/health").status_code
+            except requests.ConnectionError:
+                return 0
+
+        wait.until(health, lambda status: status == 200, "the gateway", seconds=20, fix=self.log)
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End the gateway's process; its exit status."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(timeout=20)
+
+    def ask(self, method: str, path: str, body: object = None, token: str = ADMIN) -> requests.Response:
+        url = f"http://127.0.0.1:{self.port}/services/gateway/api{path}"
+        return requests.request(method, url, json=body, headers={"Authorization": f"token {token}"}, timeout=120)
+
+    def services(self, kind: str) -> list[str]:
+        found = swarm.services(self.engine, {"occam.course": COURSE, "occam.kind": kind})
+        return sorted(one["Spec"]["Name"] for one in found)
+
+    def secrets(self) -> list[str]:
+        return sorted(one["Spec"]["Name"] for one in swarm.secrets(self.engine, {"occam.course": COURSE}))
+
+    def until(self, path: str, good: Any, what: str, seconds: float = 40) -> dict[str, Any]:
+        """Ask until `good` accepts the answer."""
+        return wait.until(lambda: self.ask("GET", path).json(), good, what, seconds=seconds)  # type: ignore[no-any-return]
+
+
+@contextmanager
+def stage(folder: Path) -> Iterator[Stage]:
+    """Hosts, swarm, network, hub and gateway; everything is gone at the end."""
+    made = context.read((name, HERE / "light_image" / name) for name in os.listdir(HERE / "light_image"))
+    image = f"localhost/occam/gateway-test:{made.digest()}"
+    images.ensure_built(Engine.local(), images.Built(image, "light image", made), lambda text: None)
+    hub = ThreadingHTTPServer(("127.0.0.1", 0), HubsAnswers)
+    threading.Thread(target=hub.serve_forever, daemon=True).start()
+    tunnel: subprocess.Popen[bytes] | None = None
+    try:
+        options = {1: {"OCCAM_DOCKER_GROUP": "1"}, 2: {"OCCAM_DOCKER_GROUP": "1"}}
+        hosts = sandbox.up(2, name=SANDBOX, tags=(image,), options=options)
+        tunnel = _tunnel(hosts, folder)
+        engine = Engine.local(str(folder / "docker.sock"))
+        _form(engine, hosts.addresses)
+        labels = desired.labels(COURSE, "network")
+        swarm.ensure_network(engine, desired.Network(NAMES.hub_net, HUB_SUBNET, labels))
+        on = Stage(folder, engine, hub.server_port)
+        on.start(image)
+        yield on
+        on.end()
+    finally:
+        if tunnel:
+            tunnel.kill()
+        hub.shutdown()
+        sandbox.down(SANDBOX)
+        images.remove(Engine.local(), [image])
+
+
+def _tunnel(hosts: sandbox.Sandbox, folder: Path) -> subprocess.Popen[bytes]:
+    at = folder / "docker.sock"
+    command = [
+        "ssh",
+        "-N",
+        "-i",
+        str(hosts.key),
+        "-o",
+        f"UserKnownHostsFile={hosts.known_hosts}",
+        "-o",
+        "BatchMode=yes",
+    ]
+    made = subprocess.Popen(
+        [*command, "-L", f"{at}:/var/run/docker.sock", f"{sandbox.hosts.USER}@{hosts.addresses[0]}"]
+    )
+    wait.until(at.exists, bool, "the manager's socket", seconds=20)
+    return made
+
+
+def _form(engine: Engine, addresses: Sequence[str]) -> None:
+    """A swarm that notices a lost host within seconds, not within a minute."""
+    spec = engine.api.create_swarm_spec(dispatcher_heartbeat_period=2 * 10**9)
+    engine.api.init_swarm(advertise_addr=addresses[0], swarm_spec=spec)
+    token = engine.api.inspect_swarm()["JoinTokens"]["Worker"]
+    local = Engine.local()
+    join = ["docker", "swarm", "join", "--token", token, f"{addresses[0]}:2377"]
+    code, _, err = local.exec(host(2), join)
+    assert code == 0, err
+    wait.until(
+        lambda: sum(node.usable for node in swarm.nodes(engine)), lambda many: many == 2, "two nodes", seconds=20
+    )
+    assert nodes.own_id(engine)
+
+
+def host(number: int) -> str:
+    return sandbox.hosts.host_name(SANDBOX, number)

@@ -1,0 +1,355 @@
+"""The gateway as a process against a real swarm of two hosts; a light image stands for the notebook image."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import requests
+
+from occamctl import wait
+from occamctl.engine import swarm
+from occamctl.engine.client import Engine
+
+from . import gateway_stage
+from .gateway_stage import ADMIN, ANNA, BOB, COURSE, LEASE, NAMES, PEOPLE, PROF, QUOTA, Stage
+
+pytestmark = pytest.mark.engine
+
+USER = PEOPLE[ANNA][0]
+HERS = f"/users/{quote(USER, safe='')}"
+LAB = f"{HERS}/clusters/lab"
+ENVIRONMENT = {"JUPYTERHUB_API_TOKEN": "hubs-own-token-for-anna", "JUPYTERHUB_USER": USER}
+
+
+@pytest.fixture(scope="module")
+def on(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with gateway_stage.stage(tmp_path_factory.mktemp("gateway")) as made:
+        yield made
+
+
+@pytest.fixture
+def notebook(on: Stage) -> dict[str, Any]:
+    """Anna's notebook, running."""
+    assert on.ask("PUT", f"{HERS}/notebook", {"environment": ENVIRONMENT}).status_code == 200
+    return on.until(f"{HERS}/notebook", lambda seen: seen["state"] == "running", "the notebook")
+
+
+@pytest.fixture
+def lab(on: Stage, notebook: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A cluster of two workers, as the student's library asks for it."""
+    made = on.ask("POST", f"{HERS}/clusters", wish("lab", 2), ANNA)
+    assert made.status_code == 201, made.text
+    on.until(LAB, all_run(2), "two workers")
+    yield made.json()
+    on.ask("DELETE", LAB, token=ANNA)
+
+
+def wish(name: str, workers: int, **more: Any) -> dict[str, Any]:
+    return {"name": name, "workers": workers, "driver_host": "10.186.4.2", "driver_port": 40000, "kernel": "k", **more}
+
+
+def all_run(many: int) -> Callable[[dict[str, Any]], bool]:
+    return lambda seen: (
+        [one["state"] for one in seen["executors"]].count("running") == many and seen["state"] == "running"
+    )
+
+
+def beat(on: Stage, registered: int = 2) -> dict[str, Any]:
+    answer: dict[str, Any] = on.ask("PUT", f"{LAB}/lease", {"registered": registered, "jobs": False}, ANNA).json()
+    return answer
+
+
+def ids(seen: dict[str, Any], state: str = "running") -> set[str]:
+    return {one["id"] for one in seen["executors"] if one["state"] == state}
+
+
+def test_a_notebook_keeps_home_and_host_over_a_stop(on: Stage, notebook: dict[str, Any]) -> None:
+    same = on.ask("PUT", f"{HERS}/notebook", {"environment": ENVIRONMENT}).json()
+    assert (same["state"], same["since"]) == ("running", notebook["since"])  # asked twice, started once
+    service = notebook["service"]
+    first = labels(on, service)
+    wait.until(
+        lambda: labels(on, service)["occam.home.state"], lambda seen: seen == "kept", "a home that was used", seconds=20
+    )
+    assert on.ask("DELETE", f"{HERS}/notebook").json()["state"] == "stopped"
+    assert not [one for one in swarm.tasks(on.engine, service_name=service) if one.state in swarm.RUNNING_STATES]
+    again = {"environment": {**ENVIRONMENT, "JUPYTERHUB_API_TOKEN": "another"}}
+    assert on.ask("PUT", f"{HERS}/notebook", again).json()["state"] == "starting"
+    seen = on.until(f"{HERS}/notebook", lambda seen: seen["state"] == "running", "the notebook")
+    assert seen["node"] == notebook["node"]
+    assert labels(on, service)["occam.home"] == first["occam.home"]
+    assert len([name for name in on.secrets() if "-env-" in name]) == 1
+
+
+def labels(on: Stage, service: str) -> dict[str, str]:
+    there = swarm.service(on.engine, service)
+    assert there is not None
+    return dict(there["Spec"]["Labels"])
+
+
+def test_a_start_that_fails_says_the_containers_words(on: Stage) -> None:
+    on.ask("PUT", "/users/bob/notebook", {"environment": {"X": "BREAK"}})
+    seen = on.until("/users/bob/notebook", lambda seen: seen["state"] == "failed", "the failure")
+    assert "this is not the home it should be" in seen["message"]
+    assert "exit 78" in seen["message"]
+    on.ask("PUT", "/users/bob/notebook", {"environment": {"X": "fine"}})
+    on.until("/users/bob/notebook", lambda seen: seen["state"] == "running", "the next start")
+    assert on.ask("DELETE", "/users/bob/notebook?forget=1").status_code == 200
+    assert on.ask("GET", "/users/bob/notebook").status_code == 404
+    home = list(swarm.secrets(on.engine, {"occam.course": COURSE, "occam.kind": "home"}))
+    assert [one["Spec"]["Name"] for one in home] == [NAMES.home("bob")]  # where the home is stays known
+
+
+def test_workers_go_to_different_hosts_and_leave_nothing(on: Stage, lab: dict[str, Any]) -> None:
+    assert lab["secret"]
+    assert lab["conf"]["spark.occam.app.id"] == lab["app_id"]
+    assert len({one["node"] for one in lab["executors"]}) == 2
+    assert len(on.services("executor")) == 2
+    assert on.ask("DELETE", LAB, token=ANNA).status_code == 200
+    assert on.services("executor") == []
+    assert [name for name in on.secrets() if "-lab-" in name] == []
+    assert on.ask("GET", LAB, token=ANNA).status_code == 404
+
+
+def test_secrets_are_nowhere_to_be_seen(on: Stage, lab: dict[str, Any]) -> None:
+    seen = json.dumps(swarm.services(on.engine, {"occam.course": COURSE}), default=str)
+    for secret in (lab["secret"], *ENVIRONMENT.values(), ADMIN, ANNA):
+        if secret != USER:
+            assert secret not in seen
+            assert secret not in on.log
+    assert "secret" not in on.ask("GET", LAB, token=ANNA).json()
+    assert USER in seen  # the twin: what may be seen is there
+
+
+@pytest.mark.parametrize(
+    ("token", "method", "path", "status"),
+    [
+        (ANNA, "GET", f"{HERS}/clusters", 200),
+        (BOB, "GET", f"{HERS}/clusters", 403),
+        ("nobody", "GET", f"{HERS}/clusters", 401),
+        (ANNA, "GET", "/status", 403),
+        (ADMIN, "GET", "/status", 200),
+        (ANNA, "PUT", f"{HERS}/notebook", 403),
+        (ANNA, "DELETE", f"{HERS}/notebook", 403),
+        (BOB, "PUT", f"{LAB}/workers", 403),
+        (BOB, "DELETE", LAB, 403),
+        (BOB, "PUT", f"{LAB}/lease", 403),
+        (BOB, "POST", "/users/course/clusters", 403),
+        (PROF, "GET", "/users/course/clusters", 200),
+        (ADMIN, "GET", "/users/nobody/quota", 404),
+        (ADMIN, "GET", "/nowhere", 404),
+    ],
+)
+def test_everybody_acts_in_their_own_name(on: Stage, token: str, method: str, path: str, status: int) -> None:
+    answer = on.ask(method, path, {} if method != "GET" else None, token)
+    assert answer.status_code == status, answer.text
+    if status >= 400:
+        assert answer.json()["error"]["what"]
+
+
+def test_a_killed_worker_is_replaced_with_a_new_number(on: Stage, lab: dict[str, Any]) -> None:
+    before = ids(beat(on))
+    victim = swarm.tasks(on.engine, service_name=NAMES.executor(USER, "lab", 0))[0]
+    number = 1 if hostname(on, victim.node_id) == gateway_stage.host(1) else 2
+    inside(number, ["docker", "kill", victim.container_id])
+
+    def replaced() -> dict[str, Any]:
+        time.sleep(0.3)
+        return beat(on)
+
+    seen = wait.until(replaced, lambda seen: ids(seen) == {"1", "2"}, "a replacement", seconds=40)
+    assert before == {"0", "1"}
+    assert "exit 137" in next(one["message"] for one in seen["executors"] if one["id"] == "0")
+    assert NAMES.executor(USER, "lab", 0) not in on.services("executor")
+
+
+def hostname(on: Stage, node: str) -> str:
+    return next(one.hostname for one in swarm.nodes(on.engine) if one.id == node)
+
+
+def inside(number: int, command: list[str]) -> None:
+    code, _, err = Engine.local().exec(gateway_stage.host(number), command)
+    assert code == 0, err
+
+
+def test_a_start_that_fails_ends_whole_and_says_why(on: Stage, notebook: dict[str, Any]) -> None:
+    assert on.ask("POST", f"{HERS}/clusters", wish("broken", 2), ANNA).status_code == 201
+    seen = on.until(f"{HERS}/clusters/broken", lambda seen: seen["state"] == "failed", "the failure")
+    assert "out of luck" in seen["message"]
+    assert on.services("executor") == []
+    assert [name for name in on.secrets() if "-broken-" in name] == []
+    assert on.ask("GET", f"{HERS}/quota", token=ANNA).json()["workers"]["held"] == 0
+    on.ask("DELETE", f"{HERS}/clusters/broken", token=ANNA)
+
+
+def test_refusals_come_at_once_with_numbers(on: Stage, lab: dict[str, Any]) -> None:
+    began = time.monotonic()
+    over = on.ask("POST", f"{HERS}/clusters", wish("more", 2), ANNA)
+    assert (over.status_code, over.json()["error"]["exit_code"]) == (409, 4)
+    assert "over the quota of 3, 2 held by other clusters; 1 would do" in over.json()["error"]["what"]
+    huge = on.ask("POST", f"{HERS}/clusters", wish("more", 1, cores=64), ANNA)
+    assert huge.status_code == 409
+    assert time.monotonic() - began < 3
+    assert on.ask("POST", f"{HERS}/clusters", wish("lab", 1, kernel="other"), ANNA).status_code == 409
+    assert on.ask("PUT", f"{LAB}/workers", {"workers": QUOTA}, ANNA).status_code == 200  # the twin
+    on.until(LAB, all_run(QUOTA), "three workers")
+
+
+def test_spark_scales_and_gives_back(on: Stage, lab: dict[str, Any]) -> None:
+    assert on.ask("PUT", f"{LAB}/executors", {"total": 3}, ANNA).json()["wanted"] == 3
+    on.until(LAB, all_run(3), "three workers")
+    on.ask("POST", f"{LAB}/executors/kill", {"ids": ["1", "99"]}, ANNA)
+    seen = on.ask("PUT", f"{LAB}/executors", {"total": 2}, ANNA).json()
+    assert ids(seen) == {"0", "2"}
+    assert on.ask("POST", f"{LAB}/executors/kill", {"ids": [1]}, ANNA).status_code == 400
+
+
+def test_a_gateway_that_is_killed_forgets_nothing(on: Stage, lab: dict[str, Any]) -> None:
+    beat(on)
+    on.end(signal.SIGKILL)
+    time.sleep(LEASE)  # nobody could be heard meanwhile
+    on.up()
+    seen = on.ask("GET", LAB, token=ANNA).json()
+    assert (seen["wanted"], ids(seen) | ids(seen, "pending")) == (2, {"0", "1"})
+    assert seen["app_id"] == lab["app_id"]
+    assert seen["lease_left"] > LEASE  # a whole grace period
+    assert on.ask("PUT", f"{LAB}/workers", {"workers": 3}, ANNA).json()["wanted"] == 3
+    assert "2" in ids(on.until(LAB, all_run(3), "three workers"))
+
+
+def test_silence_ends_a_cluster_and_heartbeats_keep_it(on: Stage, lab: dict[str, Any]) -> None:
+    end = time.monotonic() + LEASE + 3
+    while time.monotonic() < end:
+        assert beat(on)["state"] == "running"
+        time.sleep(1)
+    wait.until(
+        lambda: on.ask("GET", LAB).status_code, lambda status: status == 404, "the lease's end", seconds=LEASE + 30
+    )
+    assert on.services("executor") == []
+
+
+def test_a_cluster_ends_with_its_notebook(on: Stage, lab: dict[str, Any]) -> None:
+    on.ask("DELETE", f"{HERS}/notebook")
+    wait.until(lambda: on.ask("GET", LAB).status_code, lambda status: status == 404, "the cluster's end", seconds=40)
+    assert on.services("executor") == []
+
+
+def test_the_courses_own_cluster_has_a_driver_and_no_lease(on: Stage) -> None:
+    main = "/users/course/clusters/main"
+    made = on.ask("POST", "/users/course/clusters", {"name": "main", "workers": 1, "driver": "connect"})
+    assert made.status_code == 201, made.text
+    assert "secret" not in made.json()
+    seen = on.until(main, all_run(1), "the course's cluster")
+    assert seen["lease_left"] is None
+    assert seen["connect_url"] == f"sc://tasks.{NAMES.driver('course', 'main')}:15002"
+    on.ask("PUT", f"{main}/workers", {"workers": 3})
+    on.until(main, all_run(3), "three workers")
+    assert on.ask("PUT", f"{main}/workers", {"workers": 5}).status_code == 409
+    assert on.ask("DELETE", main).status_code == 200
+    assert on.services("driver") + on.services("executor") == []
+    assert NAMES.net("course") not in [one["Name"] for one in swarm.networks(on.engine)]
+
+
+def test_a_lost_host_costs_workers_but_no_home(on: Stage, lab: dict[str, Any], notebook: dict[str, Any]) -> None:
+    """Anna's notebook is on the other host than Bob's, which is lost."""
+    on.ask("PUT", "/users/bob/notebook", {"environment": {}})
+    his = on.until("/users/bob/notebook", lambda seen: seen["state"] == "running", "bob's notebook")
+    if his["node"] == gateway_stage.host(1):
+        pytest.skip("bob's home is on the manager: it cannot be lost here")
+    local = Engine.local()
+    local.api.kill(gateway_stage.host(2))
+    try:
+        seen = on.until(
+            "/users/bob/notebook", lambda seen: seen["state"] == "failed", "the loss of bob's host", seconds=40
+        )
+        assert f"your host {gateway_stage.host(2)} is down; your files are safe on it" in seen["message"]
+        again = on.ask("PUT", "/users/bob/notebook", {"environment": {"again": "1"}}).json()
+        assert (again["state"], again["node"]) == ("failed", gateway_stage.host(2))  # never an empty home elsewhere
+
+        def moved(seen: dict[str, Any]) -> bool:
+            return {one["node"] for one in seen["executors"] if one["state"] == "running"} == {gateway_stage.host(1)}
+
+        wait.until(lambda: beat(on), lambda seen: moved(seen) and len(ids(seen)) == 2, "both workers", seconds=40)
+    finally:
+        local.api.start(gateway_stage.host(2))
+    wait.until(lambda: sum(one.usable for one in swarm.nodes(on.engine)), lambda many: many == 2, "host 2", seconds=60)
+    on.ask("PUT", "/users/bob/notebook", {"environment": {"again": "2"}})
+    seen = on.until("/users/bob/notebook", lambda seen: seen["state"] == "running", "bob's notebook", seconds=60)
+    assert seen["node"] == gateway_stage.host(2)
+
+
+def test_quotas_hold_under_twenty_threads_and_a_killed_gateway(on: Stage, notebook: dict[str, Any]) -> None:
+    stop, granted, refused, wrong = threading.Event(), [0], [0], list[str]()
+
+    def student(seed: int) -> None:
+        chance = random.Random(seed)
+        while not stop.is_set():
+            name = chance.choice(["p", "q", "r"])
+            path = f"{HERS}/clusters/{name}"
+            try:
+                if chance.random() < 0.5:
+                    body = wish(name, chance.randrange(1, 5), kernel="")
+                    status = on.ask("POST", f"{HERS}/clusters", body, ANNA).status_code
+                elif chance.random() < 0.7:
+                    status = on.ask("PUT", f"{path}/workers", {"workers": chance.randrange(5)}, ANNA).status_code
+                else:
+                    status = on.ask("DELETE", path, token=ANNA).status_code
+                granted[0] += status < 300
+                refused[0] += status == 409
+                if status >= 500 and status != 504:
+                    wrong.append(f"status {status}")
+            except requests.RequestException:
+                time.sleep(0.2)
+
+    def watch() -> None:
+        over = 0
+        while not stop.wait(0.2):
+            many = len(on.services("executor"))
+            # A removal and a creation cross within one look of ours; more than that would be a broken quota.
+            over = over + 1 if many > QUOTA else 0
+            if over > 3:
+                wrong.append(f"{many} executors")
+
+    threads = [threading.Thread(target=student, args=(seed,)) for seed in range(20)] + [threading.Thread(target=watch)]
+    for one in threads:
+        one.start()
+    for _ in range(2):
+        time.sleep(5)
+        on.end(signal.SIGKILL)
+        on.up()
+    time.sleep(4)
+    stop.set()
+    for one in threads:
+        one.join()
+    assert not wrong
+    assert granted[0] > 20
+    assert refused[0] > 20
+
+    def settled() -> bool:
+        there = on.ask("GET", f"{HERS}/clusters", token=ANNA).json()
+        wanted = sum(one["wanted"] for one in there if one["state"] in ("starting", "running"))
+        return (
+            wanted <= QUOTA
+            and len(on.services("executor")) == wanted
+            and all(one["state"] == "running" for one in there)
+        )
+
+    wait.until(settled, bool, "engine and ledger to agree", seconds=60)
+    for one in on.ask("GET", f"{HERS}/clusters", token=ANNA).json():
+        assert on.ask("DELETE", f"{HERS}/clusters/{one['name']}", token=ANNA).status_code == 200
+    assert on.services("executor") == []
+    assert [name for name in on.secrets() if "-args-" in name] == []
+
+
+def test_it_ends_in_order(on: Stage) -> None:
+    assert on.end() == 0
+    assert "Traceback" not in on.log
+    on.up()
