@@ -17,11 +17,21 @@ from occamctl.engine import build, context, debian
 from occamctl.engine.client import Engine, speaking_to
 from occamctl.engine.context import Context
 from occamctl.engine.delivery import deliver
-from occamctl.errors import EngineError
+from occamctl.errors import EngineError, SpecError
 from occamctl.spec import names
 from occamctl.spec.course import Image
 
-__all__ = ["Built", "deliver", "ensure_built", "host_image", "hub_image", "missing", "notebook_image", "present", "remove"]
+__all__ = [
+    "Built",
+    "deliver",
+    "ensure_built",
+    "host_image",
+    "hub_image",
+    "missing",
+    "notebook_image",
+    "present",
+    "remove",
+]
 
 Say = Callable[[str], None]
 
@@ -84,9 +94,12 @@ def host_image() -> Built:
 
 
 def notebook_image(image: Image | None = None) -> Built:
-    """The image of notebooks, executors and drivers, with what the course file's section `image` adds to it."""
+    """The image of notebooks, executors and drivers, with what the course file's section `image` adds to it.
+
+    Raises SpecError when it names an image that cannot be delivered under that name.
+    """
     if image is not None and image.from_:
-        return Built(image.from_, "the course's own image")
+        return _own(image.from_)
     here = _TEMPLATES / "notebook"
     made = context.read(
         [
@@ -102,6 +115,15 @@ def notebook_image(image: Image | None = None) -> Built:
     )
     built_in = Built(f"{PREFIX}/notebook:{made.digest()}", "notebook image", made)
     return _with_more(built_in, image) if image is not None and (image.pip or image.apt) else built_in
+
+
+def _own(name: str) -> Built:
+    """An image of the course's own. A digest is lost when an image goes from one engine to another, a tag is not."""
+    if "@" in name:
+        raise SpecError(
+            f"{name} is named by a digest", where="image.from", fix=f"give it a tag: {name.split('@')[0]}:TAG"
+        )
+    return Built(_full(name), "the course's own image")
 
 
 def _with_more(parent: Built, image: Image) -> Built:
@@ -129,7 +151,7 @@ def missing(engine: Engine, tags: Iterable[str]) -> list[str]:
 
 def _full(tag: str) -> str:
     """`name` as the engine lists it: with a tag."""
-    return tag if ":" in tag.rpartition("/")[2] or "@" in tag else f"{tag}:latest"
+    return tag if ":" in tag.rpartition("/")[2] else f"{tag}:latest"
 
 
 def ensure_built(engine: Engine, wanted: Built, say: Say) -> None:

@@ -13,7 +13,7 @@ import pytest
 from occamctl.engine import context, images
 from occamctl.engine.build import Failed, follow
 from occamctl.engine.context import Context
-from occamctl.errors import TookTooLong
+from occamctl.errors import SpecError, TookTooLong
 from occamctl.spec.course import Image
 
 FOREVER = float("inf")
@@ -130,9 +130,23 @@ def test_the_tag_of_the_packages_changes_with_the_image_below(monkeypatch: pytes
     assert before.parent.tag != after.parent.tag
 
 
-def test_an_image_of_their_own_is_used_as_it_is() -> None:
-    own = images.notebook_image(Image.model_validate({"from": "registry.example.org/course:3"}))
-    assert (own.tag, own.context) == ("registry.example.org/course:3", None)
+@pytest.mark.parametrize(
+    ("name", "tag"),
+    [
+        ("registry.example.org:5000/course:3", "registry.example.org:5000/course:3"),
+        ("registry.example.org:5000/course", "registry.example.org:5000/course:latest"),
+        ("course", "course:latest"),
+    ],
+)
+def test_an_image_of_their_own_is_used_as_it_is(name: str, tag: str) -> None:
+    own = images.notebook_image(Image.model_validate({"from": name}))
+    assert (own.tag, own.context) == (tag, None)
+
+
+def test_an_image_of_their_own_needs_a_tag_that_can_travel() -> None:
+    with pytest.raises(SpecError, match="digest") as refused:
+        images.notebook_image(Image.model_validate({"from": "course@sha256:" + "0" * 64}))
+    assert refused.value.exit_code == 2
 
 
 def test_locks_are_exact_and_name_no_host() -> None:
