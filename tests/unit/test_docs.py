@@ -103,12 +103,11 @@ def check(words: list[str]) -> None:
         return
     path = tuple(plain[:2]) if tuple(plain[:1]) in GROUPS else tuple(plain[:1])
     assert path in COMMANDS, f"there is no command: occamctl {' '.join(path)}"
-    options = {flag for one in COMMANDS[path].params for flag in (*one.opts, *one.secondary_opts)} | {"--help"}
-    for word in plain[len(path) :]:
-        if word == "--" or (path[-1] == "exec" and word in ("ls", "uptime")):
-            break
-        if word.startswith("-") and word != "-" and not re.fullmatch(r"-\d+", word):
-            assert word.partition("=")[0] in options, f"occamctl {' '.join(path)} has no {word}"
+    try:
+        COMMANDS[path].make_context(" ".join(path), plain[len(path) :])
+    except Exception as error:  # noqa: BLE001 (the class is Typer's own, and it has moved before)
+        if type(error).__name__ not in ("MissingParameter", "Exit"):  # a page may name a command without its arguments
+            pytest.fail(f"occamctl {' '.join(plain)}: {error}")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
