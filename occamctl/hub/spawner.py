@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 from typing import Any
 
 from jupyterhub.spawner import Spawner
+from tornado.web import HTTPError
 from traitlets import Unicode
 
 from occamctl.errors import OccamError
@@ -20,12 +22,19 @@ _STOP = 90
 _EVERY = 0.5
 
 
-class NotebookFailed(Exception):
-    """A start that failed, in words for the student: JupyterHub shows `jupyterhub_message` on its page."""
+class NotebookFailed(HTTPError):
+    """A start that failed, in words for the student.
+
+    JupyterHub shows `jupyterhub_message` on its pages and in its API's answers; of an error that is no HTTPError it
+    would show only that there was one, when it comes within a second.
+    """
 
     def __init__(self, message: str) -> None:
-        super().__init__(message)
+        super().__init__(HTTPStatus.SERVICE_UNAVAILABLE)
         self.jupyterhub_message = message
+
+    def __str__(self) -> str:
+        return self.jupyterhub_message
 
 
 class OccamSpawner(Spawner):

@@ -1,0 +1,362 @@
+"""The hub as its image runs it, behind the real proxy; the gateway is a stand-in that starts small real servers."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+import requests
+
+from occamctl import wait
+from occamctl.actions.student import SignInFailed, Student
+from occamctl.engine import images
+from occamctl.engine.client import Engine
+from occamctl.errors import OccamError
+
+pytestmark = pytest.mark.engine
+
+COURSE = "t"
+STAND_IN = Path(__file__).with_name("gateway_for_the_hub.py")
+AWKWARD = ("Anna.Rossi", "bo_b@unito.it", "a+b-c", "007")
+
+
+class Stage:
+    """Hub, proxy and stand-in gateway on a network of their own."""
+
+    def __init__(self, engine: Engine, image: str, folder: Path) -> None:
+        self.engine, self.image, self.folder = engine, image, folder
+        self.name = f"occam-test-hub-{secrets.token_hex(3)}"
+        self.network = engine.client.networks.create(self.name, labels={"occam.test": "hub"})
+        self._write()
+        self.gateway = self._run("gateway", ["python", "/stand_in.py"])
+        self.proxy = self._run(
+            "proxy",
+            [
+                "occam-proxy",
+                *("--ip=0.0.0.0", "--port=8000", "--api-ip=0.0.0.0", "--api-port=8001"),
+                *("--default-target=http://tasks.t-hub:8081", "--error-target=http://tasks.t-hub:8081/hub/error"),
+            ],
+            ports={"8000/tcp": ("127.0.0.1", None)},
+        )
+        self.hub = self._run("hub", ["occam-hub"])
+        self.proxy.reload()
+        self.url = f"http://127.0.0.1:{self.proxy.ports['8000/tcp'][0]['HostPort']}"
+        self.await_hub()
+
+    def _write(self) -> None:
+        """Files of the containers, for their user (uid 1000)."""
+        (self.folder / "secrets").mkdir()
+        (self.folder / "data").mkdir()
+        self.tokens = {name: secrets.token_hex(16) for name in ("proxy-token", "gateway-token")}
+        for name, token in self.tokens.items():
+            (self.folder / "secrets" / name).write_text(token)
+        told = {
+            "course": COURSE,
+            "title": "Trees & <forests>",
+            "gateway_url": "http://tasks.t-gateway:8080/services/gateway/api",
+            "hub_url": "http://tasks.t-hub:8081",
+            "proxy_api": "http://tasks.t-proxy:8001",
+            "notebook": {"idle_timeout": 7200},
+        }
+        (self.folder / "hub.json").write_text(json.dumps(told))
+        self.engine.client.containers.run(
+            self.image, ["chown", "-R", "1000:1000", "/f"], user="0", remove=True, volumes=[f"{self.folder}:/f"]
+        )
+
+    def _run(self, piece: str, command: list[str], **more: Any) -> Any:
+        made = self.engine.client.containers.create(
+            self.image,
+            command,
+            name=f"{self.name}-{piece}",
+            hostname=f"{self.name}-{piece}",
+            user="1000",
+            cap_drop=["ALL"],
+            labels={"occam.test": "hub"},
+            volumes=[
+                f"{self.folder}/secrets:/run/secrets:ro",
+                f"{self.folder}/data:/srv/hub",
+                f"{self.folder}/hub.json:/etc/occam/hub.json:ro",
+                f"{STAND_IN}:/stand_in.py:ro",
+            ],
+            network=self.name,
+            **more,
+        )
+        self.network.disconnect(made)
+        self.network.connect(made, aliases=[f"tasks.t-{piece}"])
+        made.start()
+        return made
+
+    def await_hub(self) -> None:
+        def look() -> int:
+            try:
+                return requests.get(f"{self.url}/hub/login", timeout=5).status_code
+            except requests.RequestException:
+                return 0
+
+        wait.until(look, lambda seen: seen == 200, "the hub", seconds=90)
+
+    def accounts(self, command: dict[str, Any]) -> dict[str, Any]:
+        asked = ["python", "-m", "occamctl.hub.accounts"]
+        code, out, err = self.engine.exec(self.hub.id, asked, json.dumps(command).encode())
+        assert code == 0, (out, err)
+        return json.loads(out)
+
+    def put(self, *people: dict[str, str]) -> None:
+        self.accounts({"command": "put", "people": list(people)})
+
+    def api(self, token: str, method: str, path: str) -> requests.Response:
+        headers = {"Authorization": f"token {token}"}
+        return requests.request(method, f"{self.url}/hub/api{path}", headers=headers, timeout=20)
+
+    def signed_in(self, username: str, password: str) -> Student:
+        student = Student(self.url, username)
+        student.sign_in(password)
+        return student
+
+    def close(self) -> None:
+        for one in (self.hub, self.proxy, self.gateway):
+            one.remove(force=True)
+        self.network.remove()
+        self.engine.client.containers.run(
+            self.image, ["sh", "-c", "rm -rf /f/*"], user="0", remove=True, volumes=[f"{self.folder}:/f"]
+        )
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    engine = Engine.local()
+    built = images.hub_image()
+    images.ensure_built(engine, built, lambda _: None)
+    made = Stage(engine, built.tag, tmp_path_factory.mktemp("hub"))
+    try:
+        made.put(
+            *({"username": name, "password": f"pass of {name}", "role": "student"} for name in AWKWARD),
+            {"username": "Prof-X", "password": "pass of Prof-X", "role": "instructor"},
+            {"username": "unlucky", "password": "pass of unlucky"},
+        )
+        yield made
+    finally:
+        made.close()
+        engine.close()
+
+
+def opened(stage: Stage, username: str) -> Student:
+    student = stage.signed_in(username, f"pass of {username}")
+    student.start_server()
+    return student
+
+
+def number(student: Student) -> str:
+    """What the student's own notebook shows; "" when something else answers."""
+    answer = student.get(f"{student.path}/lab")
+    return answer.json()["jupyter"] if answer.headers["Content-Type"].startswith("application/json") else ""
+
+
+def token(student: Student) -> str:
+    """The token inside the student's notebook."""
+    return student.get(f"{student.path}/lab").json()["token"]
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+def test_a_person_signs_in_and_gets_a_notebook(stage, name):
+    student = opened(stage, name)
+    assert student.get(f"{student.path}/lab").json()["user"] == name
+
+
+def test_the_sign_in_page_names_the_course(stage):
+    page = requests.get(f"{stage.url}/hub/login", timeout=10).text
+    assert "<title>Trees &amp; &lt;forests&gt;</title>" in page
+
+
+@pytest.mark.parametrize(("name", "password"), [("007", "wrong"), ("nobody", "x"), ("007", ""), ("", "")])
+def test_a_wrong_password_or_name_is_refused_with_the_same_words(stage, name, password):
+    with pytest.raises(SignInFailed, match="Invalid username or password"):
+        stage.signed_in(name, password)
+
+
+def test_guessing_has_to_wait_and_others_do_not(stage):
+    stage.put({"username": "guessed", "password": "right"})
+    for _ in range(5):
+        with pytest.raises(SignInFailed, match="Invalid"):
+            stage.signed_in("guessed", "wrong")
+    with pytest.raises(SignInFailed, match="Try again in"):
+        stage.signed_in("guessed", "right")
+    assert stage.signed_in("007", "pass of 007").get("/hub/home").status_code == 200
+    time.sleep(1.1)
+    assert stage.signed_in("guessed", "right").get("/hub/home").status_code == 200
+
+
+def test_nobody_opens_the_notebook_of_another(stage):
+    anna, bob = opened(stage, "Anna.Rossi"), opened(stage, "bo_b@unito.it")
+    professor = stage.signed_in("Prof-X", "pass of Prof-X")
+    assert anna.get(f"{anna.path}/lab").status_code == 200
+    assert bob.get(f"{anna.path}/lab").status_code == 403
+    assert professor.get(f"{anna.path}/lab").status_code == 403
+
+
+def test_a_notebooks_token_reaches_what_is_the_owners(stage):
+    anna = opened(stage, "Anna.Rossi")
+    mine = token(anna)
+    me = stage.api(mine, "GET", "/user").json()
+    assert (me["name"], me["admin"], me["groups"]) == ("Anna.Rossi", False, ["student"])
+    assert "access:services!service=gateway" in me["scopes"]
+    assert stage.api(mine, "GET", "/users/Anna.Rossi").status_code == 200
+    for method, path in [
+        ("GET", "/users"),
+        ("GET", "/users/007"),
+        ("GET", "/groups"),
+        ("GET", "/proxy"),
+        ("POST", "/users/Anna.Rossi/tokens"),
+        ("POST", "/users/eve"),
+        ("DELETE", "/users/007"),
+        ("DELETE", "/users/007/server"),
+        ("POST", "/shutdown"),
+    ]:
+        assert stage.api(mine, method, path).status_code in (403, 404), (method, path)
+
+
+def test_the_gateways_token_starts_and_stops_and_no_more(stage):
+    mine = stage.tokens["gateway-token"]
+    assert {user["name"] for user in stage.api(mine, "GET", "/users").json()} >= set(AWKWARD)
+    opened(stage, "007")
+    assert stage.api(mine, "DELETE", "/users/007/server").status_code in (202, 204)
+    for method, path in [
+        ("POST", "/users/eve"),
+        ("DELETE", "/users/007"),
+        ("POST", "/users/007/tokens"),
+        ("GET", "/proxy"),
+    ]:
+        assert stage.api(mine, method, path).status_code == 403, (method, path)
+
+
+def test_a_notebook_can_be_started_before_the_first_sign_in(stage):
+    stage.put({"username": "New.Comer", "password": "x"})
+    mine = stage.tokens["gateway-token"]
+    assert stage.api(mine, "POST", "/users/New.Comer/server").status_code in (201, 202)
+    wait.until(
+        lambda: stage.api(mine, "GET", "/users/New.Comer").json(),
+        lambda seen: seen["servers"].get("", {}).get("ready"),
+        "the server",
+        seconds=30,
+    )
+
+
+def test_an_instructor_sees_everybody_and_a_student_does_not(stage):
+    professor, student = stage.signed_in("Prof-X", "pass of Prof-X"), stage.signed_in("007", "pass of 007")
+    assert professor.get("/hub/admin").status_code == 200
+    assert student.get("/hub/admin").status_code == 403
+
+
+def test_a_refused_start_is_told_in_the_gateways_words(stage):
+    student = stage.signed_in("unlucky", "pass of unlucky")
+    with pytest.raises(OccamError, match=r"no host has 4G left \(wait a bit\)"):
+        student.start_server()
+
+
+def test_who_is_new_signs_in_and_who_left_is_out_without_a_restart(stage):
+    stage.put({"username": "late", "password": "one"})
+    late = stage.signed_in("late", "one")
+    late.start_server()
+    mine = token(late)
+    assert stage.api(mine, "GET", "/user").status_code == 200
+    stage.accounts({"command": "remove", "names": ["late"]})
+    assert stage.api(mine, "GET", "/user").status_code == 403
+    assert number(late) == ""
+    assert "/hub/login" in late.get("/hub/home").url
+    with pytest.raises(SignInFailed):
+        stage.signed_in("late", "one")
+
+
+def test_who_left_while_the_hub_was_down_is_out_too(stage):
+    stage.put({"username": "gone", "password": "one"})
+    gone = stage.signed_in("gone", "one")
+    gone.start_server()
+    mine = token(gone)
+    stage.hub.pause()  # it is there, and is not told
+    file = stage.folder / "data" / "accounts.json"
+    kept = json.loads(file.read_text())
+    del kept["people"]["gone"]
+    file.write_text(json.dumps(kept))
+    stage.hub.unpause()
+    seen = wait.until(
+        lambda: stage.api(mine, "GET", "/user").status_code, lambda status: status == 403, "refusal", seconds=60
+    )
+    assert seen == 403
+
+
+@pytest.mark.parametrize("signal", ["SIGTERM", "SIGKILL"])
+def test_notebooks_and_sessions_survive_the_hub(stage, signal):
+    anna = opened(stage, "Anna.Rossi")
+    before = number(anna)
+    stage.hub.kill(signal)
+    stage.hub.wait(timeout=30)
+    assert number(anna) == before
+    stage.hub.start()
+    stage.await_hub()
+    assert anna.get("/hub/home").status_code == 200
+    assert number(anna) == before
+    mine = stage.tokens["gateway-token"]
+    assert stage.api(mine, "GET", "/users/Anna.Rossi").json()["servers"][""]["ready"]
+
+
+def test_notebooks_survive_a_hub_that_comes_back_before_the_gateway(stage):
+    anna = opened(stage, "Anna.Rossi")
+    before = number(anna)
+    stage.hub.stop(timeout=30)
+    ask = "import urllib.request as r; r.urlopen('http://127.0.0.1:8080/quiet/20')"
+    assert stage.engine.exec(stage.gateway.id, ["python", "-c", ask])[0] == 0
+    start = time.monotonic()
+    stage.hub.start()
+    stage.await_hub()
+    assert time.monotonic() - start < 18, "the hub waits for the gateway"
+    while time.monotonic() - start < 24:
+        assert number(anna) == before
+        time.sleep(1)
+    me = stage.api(stage.tokens["gateway-token"], "GET", "/users/Anna.Rossi").json()
+    assert me["servers"][""]["ready"]
+
+
+def test_a_proxy_that_restarts_has_its_routes_back_soon(stage):
+    anna = opened(stage, "Anna.Rossi")
+    before = number(anna)
+    stage.proxy.restart(timeout=5)
+    stage.proxy.reload()
+    port = stage.proxy.ports["8000/tcp"][0]["HostPort"]
+    anna.url = stage.url = f"http://127.0.0.1:{port}"
+
+    def look() -> str:
+        try:
+            return number(anna)
+        except requests.RequestException:
+            return ""
+
+    wait.until(look, lambda seen: seen == before, "the route", seconds=20, every=0.5)
+
+
+def test_a_class_signs_in_at_once(stage):
+    people = [f"class-{count}" for count in range(24)]
+    stage.put(*({"username": name, "password": name} for name in people))
+    start = time.monotonic()
+    with ThreadPoolExecutor(len(people)) as pool:
+        homes = list(pool.map(lambda name: stage.signed_in(name, name).get("/hub/home").status_code, people))
+    assert homes == [200] * len(people)
+    assert time.monotonic() - start < 30
+
+
+def test_no_secret_shows(stage):
+    """Neither in what inspect shows, nor in a process list, nor in the logs of hub and proxy."""
+    anna = opened(stage, "Anna.Rossi")
+    roster_token = (stage.folder / "data" / "roster-token").read_text()
+    hidden = [*stage.tokens.values(), roster_token, token(anna), "pass of Anna.Rossi"]
+    shown = [json.dumps(docker.APIClient().inspect_container(one.id)) for one in (stage.hub, stage.proxy)]
+    shown += [json.dumps(one.top(ps_args="-eo pid,args")) for one in (stage.hub, stage.proxy)]
+    shown += [one.logs().decode() for one in (stage.hub, stage.proxy)]
+    for secret in hidden:
+        assert not any(secret in text for text in shown)
