@@ -58,7 +58,7 @@ class Gateway:
                 where=self._engine.name,
                 fix="see: occamctl logs gateway",
             ) from None
-        if status < 300:
+        if 200 <= status < 300:  # 0: there was no answer
             return said
         raise _failure(status, said)
 
