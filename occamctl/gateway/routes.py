@@ -336,7 +336,8 @@ def application(parts: Parts) -> Application:
     )
     rest = {"parts": parts}
     return Application(
-        [(PREFIX + path, handler, rest) for path, handler in paths],
+        # JupyterHub looks at a service's own address now and then.
+        [(PREFIX.removesuffix("api"), Health, rest)] + [(PREFIX + path, handler, rest) for path, handler in paths],
         default_handler_class=Unknown,
         default_handler_args=rest,
         log_function=_log,
