@@ -20,6 +20,7 @@ from occamctl.gateway.ledger import Cluster, Executor, ExecutorState
 from occamctl.gateway.notebooks import Notebooks
 from occamctl.gateway.settings import Settings
 from occamctl.gateway.sight import Seen, Sight
+from occamctl.gateway.unstick import Unstick
 from occamctl.spark import clusters as spark
 
 log = logging.getLogger("occam.gateway.loop")
@@ -47,6 +48,7 @@ class Loop:
         self._clusters, self._ledger, self._notebooks = clusters, clusters.ledger, notebooks
         self._pool = pool
         self._orphans: dict[str, float] = {}
+        self._unstick = Unstick(engine)
 
     def remember(self) -> None:
         """Fill the ledger from the engine's labels; every lease gets one full grace period. Raises EngineError."""
@@ -80,6 +82,7 @@ class Loop:
                     log.warning("cluster %s of %s: %s", cluster.facts.name, cluster.facts.owner, error)
                 finally:
                     cluster.lock.release()
+        self._unstick.look(seen)
         self._remove_orphans(seen)
         self._notebooks.tend(seen)
 
