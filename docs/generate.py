@@ -21,7 +21,7 @@ from occamctl.spec.course import Course, Section
 
 HERE = Path(__file__).parent / "reference"
 GENERATED = "<!-- Written by docs/generate.py from the code; change it there. -->\n\n"
-_FROM_TEXT = {units.seconds: "duration", units.size: "size", course._path: "path", course._material: "path"}
+_FROM_TEXT = {units.seconds: "duration", units.size: "size", course._path: "path"}
 _PLAIN = {int: "whole number", float: "number", str: "text", bool: "true or false", SecretStr: "text"}
 _SHOWN = {"duration": units.human_seconds, "size": units.human_size}
 

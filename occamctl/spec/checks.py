@@ -9,7 +9,7 @@ from pathlib import Path
 
 from occamctl.spec import names
 from occamctl.spec.complaints import called, find
-from occamctl.spec.course import BUILT_IN_MATERIAL, Course, Student
+from occamctl.spec.course import Course, Student
 from occamctl.spec.document import Node, Place, Problems, shown
 from occamctl.spec.nearest import nearest
 
@@ -119,7 +119,7 @@ class _Checks:
                 )
 
     def files(self) -> None:
-        """Files of this machine that the course needs; the folder of the material may also be the built-in one."""
+        """Files of this machine that the course needs."""
         ssh, tls = self.course.ssh, self.course.hub.tls
         named: list[tuple[tuple[str | int, ...], Path | None]] = [
             (("ssh", "identity_file"), ssh.identity_file),
@@ -134,8 +134,3 @@ class _Checks:
         for path, file in named:
             if file is not None and not os.path.isfile(file):
                 self.wrong(path, f"{file} is not a file here")
-        for number, material in enumerate(self.course.material):
-            if find(self.root, ("material", number, "source")).text != BUILT_IN_MATERIAL and not os.path.isdir(
-                material.source
-            ):
-                self.wrong(("material", number, "source"), f"{material.source} is not a folder here")

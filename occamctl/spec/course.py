@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,9 +22,6 @@ from pydantic import (
 
 from occamctl.spec import names, units, words
 
-BUILT_IN_MATERIAL = "labs"
-"""The word for the material that comes with occamctl."""
-
 
 def _path(value: object, info: ValidationInfo) -> Path:
     """A path; a relative one is relative to the course file's folder, when that is known."""
@@ -38,15 +34,9 @@ def _path(value: object, info: ValidationInfo) -> Path:
     return Path((info.context or {}).get("folder", "")) / path
 
 
-def _material(value: object, info: ValidationInfo) -> Path:
-    """A folder; the word for the material that comes with occamctl is not one."""
-    return Path(BUILT_IN_MATERIAL) if value == BUILT_IN_MATERIAL else _path(value, info)
-
-
 Duration = Annotated[int, BeforeValidator(units.seconds), Field(json_schema_extra={"type": ["string", "integer"]})]
 Size = Annotated[int, BeforeValidator(units.size), Field(json_schema_extra={"type": ["string", "integer"]})]
 FilePath = Annotated[Path, BeforeValidator(_path), PlainSerializer(str)]
-MaterialPath = Annotated[Path, BeforeValidator(_material), PlainSerializer(str)]
 UserName = Annotated[str, AfterValidator(words.user_name)]
 HostName = Annotated[str, AfterValidator(words.host_name)]
 Login = Annotated[str, AfterValidator(words.login)]
@@ -54,8 +44,6 @@ Jump = Annotated[str, AfterValidator(words.jump)]
 Label = Annotated[str, AfterValidator(words.label)]
 Url = Annotated[str, AfterValidator(words.url)]
 Pool = Annotated[str, AfterValidator(words.pool)]
-TimeZone = Annotated[str, AfterValidator(words.timezone)]
-HomeFolder = Annotated[str, AfterValidator(words.folder_in_home)]
 CourseName = Annotated[str, AfterValidator(words.course_name)]
 ClusterName = Annotated[str, AfterValidator(words.cluster_name)]
 NotebookSize = Annotated[Size, AfterValidator(words.at_least("512M"))]
@@ -68,20 +56,6 @@ class Section(BaseModel):
     """A part of the course file: unknown keys are errors, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Term(Section):
-    """When the course takes place."""
-
-    start: date = Field(description="First day.")
-    end: date = Field(description="Last day.")
-    timezone: TimeZone = Field("UTC", description="IANA name, such as Europe/Rome.")
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Term:
-        if self.end < self.start:
-            raise ValueError(f"end ({self.end}) is before start ({self.start})")
-        return self
 
 
 class Student(Section):
@@ -127,7 +101,6 @@ class Host(Section):
     identity_file: FilePath | None = Field(None, description="Instead of ssh.identity_file.")
     proxy_jump: Jump | None = Field(None, description="Instead of ssh.proxy_jump.")
     sudo_password: SecretStr | None = Field(None, description="Instead of ssh.sudo_password.")
-    gpus: Literal["auto", "none"] = Field("auto", description="auto: use what is found; none: use no GPU.")
     labels: dict[Label, str] = Field({}, description="Labels of this node in the swarm.")
 
     @model_validator(mode="before")
@@ -206,7 +179,6 @@ class Quota(Section):
     """What one person may hold at a time."""
 
     workers: int = Field(4, ge=0, description="Spark workers.")
-    gpus: int = Field(0, ge=0, description="GPUs.")
 
 
 class InstructorQuota(Quota):
@@ -225,13 +197,6 @@ class Quotas(Section):
     groups: dict[str, Quota] = Field({}, description="Of the students of one group, instead of student.")
 
 
-class Material(Section):
-    """Course material that every home is given."""
-
-    source: MaterialPath = Field(description="A folder; the word 'labs' is the material that comes with occamctl.")
-    into: HomeFolder = Field("labs", description="Folder in the home.")
-
-
 class Network(Section):
     """Addresses inside the course."""
 
@@ -246,7 +211,6 @@ class Course(Section):
     title: str = Field("", description="Shown on the sign-in page.")
     instructors: list[Student] = Field([], description="People with an instructor's rights and quota.")
     students: list[Student] = Field([], description="A roster file (CSV: username,name,email,group) or a list.")
-    term: Term | None = Field(None, description="When the course takes place.")
     ssh: Ssh = Field(Ssh(), description="Defaults of every host.")
     hosts: list[Host] = Field([], description="The machines; none: this machine's Docker engine.")
     hub: Hub = Field(Hub(), description="JupyterHub and its front door.")
@@ -255,7 +219,6 @@ class Course(Section):
     spark: Spark = Field(Spark(), description="Spark clusters.")
     quotas: Quotas = Field(Quotas(), description="What one person may hold at a time.")
     network: Network = Field(Network(), description="Addresses inside the course.")
-    material: list[Material] = Field([], description="What every home is given.")
 
     @property
     def names(self) -> names.Names:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import zoneinfo
 from collections.abc import Callable
-from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
 from occamctl.spec import names, units
-from occamctl.spec.nearest import nearest
 
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._:%-]*[A-Za-z0-9])?")
 _LOGIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.@\\-]*\$?")
@@ -85,18 +82,6 @@ def label(word: str) -> str:
     raise Unfit(f"{word!r} cannot be a label: letters, digits and . _ / -")
 
 
-def timezone(word: str) -> str:
-    try:
-        zoneinfo.ZoneInfo(word)
-        return word
-    except (KeyError, ValueError, OSError):
-        known = zoneinfo.available_timezones()
-    if not known:  # a container without tzdata
-        return word
-    near = nearest(word, sorted(known))
-    raise Unfit(f"{word!r} is not a time zone", f"did you mean {near}?" if near else "such as Europe/Rome")
-
-
 def url(word: str) -> str:
     try:
         parts = urlsplit(word)
@@ -125,13 +110,6 @@ def image(word: str) -> str:
     if _IMAGE.fullmatch(word):
         return word
     raise Unfit(f"{word!r} is not an image", "write registry/name:tag")
-
-
-def folder_in_home(word: str) -> str:
-    path = PurePosixPath(word)
-    if word and not path.is_absolute() and ".." not in path.parts and "\n" not in word:
-        return word
-    raise Unfit(f"{word!r} is not a folder in a home", "write a relative path such as labs")
 
 
 def pool(word: str) -> str:

@@ -71,7 +71,7 @@ def spoken(text: str) -> Iterator[list[str]]:
     blocks += "\n".join(line.strip() for line in text.splitlines() if line.startswith("    "))
     lines = [line.strip().removeprefix("$ ") for line in blocks.splitlines()] + re.findall(r"`(occamctl [^`]+)`", text)
     for line in lines:
-        for part in re.split(r"&&|\|", line):
+        for part in re.split(r"&&|\||[<>]", line):
             if part.strip().startswith("occamctl "):
                 yield shlex.split(part.partition("  #")[0].partition(" # ")[0], comments=True)
 
