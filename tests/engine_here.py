@@ -12,6 +12,7 @@ import subprocess
 from occamctl.hosts.connection import LocalMachine
 from occamctl.hosts.prepare import prepare
 
+BROWSER = ("chromium", "chromium-driver", "fonts-dejavu-core")
 APT = ("apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=120")
 
 
@@ -26,12 +27,12 @@ def ensure_engine() -> None:
 
 def ensure_chromium() -> None:
     """Without apt the browser test skips itself and says so."""
-    if shutil.which("chromium") or not shutil.which("apt-get"):
+    if all(map(shutil.which, ("chromium", "chromedriver"))) or not shutil.which("apt-get"):
         return
     say("no Chromium here: installing Debian's with apt, for the browser test")
     root = () if os.geteuid() == 0 else ("sudo",)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (("update",), ("install", "--no-install-recommends", "chromium", "chromium-driver")):
+    for command in (("update",), ("install", "--no-install-recommends", *BROWSER)):
         done = subprocess.run([*root, *APT, *command], env=environment, capture_output=True, text=True, timeout=900)
         if done.returncode:
             say(f"apt could not: {done.stderr.strip()[-300:]}")
