@@ -101,14 +101,15 @@ def _take_down(session: Session, say: Say, *, keep_images: bool) -> None:
 
 
 def _services(engine: Engine, course: str, say: Say) -> None:
+    """The gateway ends first, and is gone before the rest goes: it would replace a worker that it misses."""
     ours = {names.COURSE: course}
-    # The gateway first: nobody asks for anything new while the rest goes.
-    listed = sorted(swarm.services(engine, ours), key=lambda one: one["Spec"]["Labels"].get(names.KIND) != "gateway")
-    if listed:
-        say("", f"ending {len(listed)} services")
-    for one in listed:
-        swarm.remove_service(engine, one["Spec"]["Name"])
-    swarm.wait_absent(engine, ours, seconds=PIECES_GONE)
+    for labels in (ours | {names.KIND: "gateway"}, ours):
+        listed = swarm.services(engine, labels)
+        if listed:
+            say("", f"ending {len(listed)} service{'s' if len(listed) != 1 else ''}")
+        for one in listed:
+            swarm.remove_service(engine, one["Spec"]["Name"])
+        swarm.wait_absent(engine, labels, seconds=PIECES_GONE)
 
 
 def _containers(engine: Engine, course: str, say: Say) -> None:
