@@ -1,7 +1,7 @@
 """`make bench`: how fast and how large, each as a ratio to a peer that runs beside it, interleaved, medians.
 
-    python bench/run.py            everything that can be measured here
-    python bench/run.py start      only what is named
+python bench/run.py            everything that can be measured here
+python bench/run.py start      only what is named
 """
 
 from __future__ import annotations
