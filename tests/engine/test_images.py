@@ -23,6 +23,7 @@ from occamctl.engine.context import Context
 from occamctl.engine.images import Built
 from occamctl.errors import EngineError, OccamError
 from occamctl.spec import names
+from occamctl.spec.course import Image
 
 pytestmark = pytest.mark.engine
 
@@ -121,6 +122,30 @@ def test_a_build_that_fails_says_where_and_leaves_no_tag(engine: Engine) -> None
     assert images.missing(engine, [wanted.tag]) == [wanted.tag]
     left = [one for one in engine.api.containers(all=True) if "looking for it" in one["Command"]]
     assert left == []
+
+
+def test_packages_of_the_course_are_a_layer_more(engine: Engine, light: str) -> None:
+    below = Built(light, "test image", Context())
+    more = images._with_more(below, Image(apt=["hello"]))
+    try:
+        images.ensure_built(engine, more, lambda text: None)
+        assert engine.client.containers.run(more.tag, ["hello"], remove=True) == b"Hello, world!\n"
+    finally:
+        images.remove(engine, [more.tag])
+
+
+def test_a_package_that_is_not_there_fails_with_its_name(engine: Engine, light: str) -> None:
+    wanted = images._with_more(Built(light, "test image", Context()), Image(apt=["no-such-package-at-all"]))
+    with pytest.raises(EngineError, match="Unable to locate package no-such-package-at-all"):
+        images.ensure_built(engine, wanted, lambda text: None)
+    assert images.missing(engine, [wanted.tag]) == [wanted.tag]
+
+
+def test_a_package_cannot_change_what_the_image_is_built_on(engine: Engine) -> None:
+    wanted = images.notebook_image(Image(pip=["numpy<2"]))
+    with pytest.raises(EngineError, match="conflict") as failed:
+        images.ensure_built(engine, wanted, lambda text: None)
+    assert "numpy" in failed.value.what
 
 
 def test_debian_that_is_there_is_used_as_it_is(engine: Engine) -> None:

@@ -14,8 +14,8 @@ c.ServerApp.terminals_enabled = True
 # Half-written notebooks after a kill: write beside the file, then rename.
 c.FileContentsManager.use_atomic_writing = True
 # Kernels end before the server does, within the service's grace period of 30 s.
-c.MultiKernelManager.shared_context = True
 c.KernelManager.shutdown_wait_time = 8.0
-c.LabServerApp.news_url = None
+# What is installed is the course's; a student adds packages with pip, in the own home.
+c.LabApp.extension_manager = "readonly"
 # Spark's page and the like are reached at proxy/<port>/, inside this container only.
 c.ServerProxy.host_allowlist = ["localhost", "127.0.0.1"]
