@@ -9,12 +9,15 @@ or, shorter, `%load_ext occam` and `%sc 2`, which sets `spark` and `sc`.
 
 from __future__ import annotations
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from occam import data
 from occam.cluster import Cluster, Executor
 from occam.errors import NotEnough, NotReached, NotStarted, OccamError, Refused
-from occam.session import Session, clusters, current, quota, spark, stop
+
+if TYPE_CHECKING:
+    from occam import data
+    from occam.session import Session, clusters, current, quota, spark, stop
 
 __all__ = [
     "Cluster",
@@ -33,6 +36,21 @@ __all__ = [
     "spark",
     "stop",
 ]
+
+_WITH_PYSPARK = {"Session", "clusters", "current", "quota", "spark", "stop"}
+
+
+def __getattr__(name: str) -> Any:
+    """pyspark is loaded when it is first needed, not by `import occam`."""
+    if name in _WITH_PYSPARK:
+        return getattr(import_module("occam.session"), name)
+    if name == "data":
+        return import_module("occam.data")
+    raise AttributeError(f"module 'occam' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 def load_ipython_extension(shell: Any) -> None:

@@ -1,0 +1,115 @@
+"""From the size of a worker to Spark's configuration."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from occamctl.spark import settings
+from occamctl.spark.settings import Driver
+from occamctl.spec.units import size
+
+EXECUTOR = Path(__file__).parents[3] / "course/spark/bin/occam-executor"
+SECRET = "0123456789abcdef-_XYZ"
+URL = "http://tasks.ml-gateway:8080/services/gateway/api"
+
+
+def driver(kind: str = "notebook", **more: object) -> Driver:
+    words = {"owner": "anna", "cluster": "lab", "app_id": "app-1", "memory": size("4G"), "host": "10.0.1.5"} | more
+    return Driver(kind=kind, url=URL, **words)  # type: ignore[arg-type]
+
+
+def conf(
+    kind: str = "notebook", *, workers: int = 2, cores: int = 1, memory: str = "2G", **more: object
+) -> dict[str, str]:
+    return settings.driver_conf(driver(kind, **more), workers=workers, cores=cores, memory=size(memory))
+
+
+@pytest.mark.parametrize(
+    ("memory", "heap"), [("768M", 480), ("1G", 512), ("2G", 1024), ("3G", 1536), ("900M", 480), ("16G", 8192)]
+)
+def test_half_of_a_worker_is_heap_but_never_less_than_spark_needs(memory: str, heap: int) -> None:
+    assert settings.heap(size(memory)) == heap
+
+
+@pytest.mark.parametrize("memory", ["768M", "1G", "1500M", "2G", "7G"])
+def test_the_executors_script_does_the_same_sum(memory: str) -> None:
+    heap = re.search(r"^heap\(\) \{.*?^\}", EXECUTOR.read_text(), re.MULTILINE | re.DOTALL)
+    assert heap
+    script = f"OCCAM_MEMORY={size(memory)}\n{heap[0]}\nheap"
+    said = subprocess.run(["bash", "-uc", script], capture_output=True, text=True, check=True, timeout=10)
+    assert said.stdout.strip() == f"{settings.heap(size(memory))}m"
+
+
+@pytest.mark.parametrize(("memory", "heap"), [("512M", 512), ("4G", 1024), ("64G", 8192)])
+def test_a_driver_takes_a_quarter_of_its_notebook(memory: str, heap: int) -> None:
+    assert settings.driver_heap(size(memory)) == heap
+
+
+def test_heap_and_overhead_are_the_whole_worker() -> None:
+    told = conf(memory="2G")
+    assert (told["spark.executor.memory"], told["spark.executor.memoryOverhead"]) == ("1024m", "1024m")
+
+
+def test_the_driver_finds_its_gateway() -> None:
+    told = conf(owner="anna.rossi@unito.it")
+    assert told["spark.master"] == "spark+occam://tasks.ml-gateway:8080"
+    assert told["spark.occam.url"] == URL
+    assert told["spark.occam.cluster"] == "users/anna.rossi%40unito.it/clusters/lab"
+    assert told["spark.occam.app.id"] == "app-1"
+
+
+@pytest.mark.parametrize("owner", ["a+b", "Anna_R", "x@y.z", "plain"])
+def test_a_cluster_path_has_four_pieces_whatever_the_name(owner: str) -> None:
+    assert len(settings.cluster_path(owner, "lab").split("/")) == 4
+
+
+def test_what_goes_over_the_wire_is_authenticated_and_encrypted_on_both_sides() -> None:
+    for key, value in {
+        "spark.authenticate": "true",
+        "spark.network.crypto.enabled": "true",
+        "spark.network.crypto.cipher": "AES/GCM/NoPadding",
+    }.items():
+        assert conf()[key] == value
+        assert f"-D{key}={value}\n" in settings.executor_args(SECRET)
+
+
+def test_no_configuration_holds_the_secret_but_its_file_does() -> None:
+    assert not any("secret" in key for key in conf())
+    assert f"spark.authenticate.secret {SECRET}\n" in settings.conf_file(conf(), SECRET)
+    assert f"-Dspark.authenticate.secret={SECRET}\n" in settings.executor_args(SECRET)
+
+
+@pytest.mark.parametrize("secret", ["", "short", "0123456789abcdef\n-Dspark.evil=1", "0123456789abcdef 0123"])
+def test_a_secret_that_could_be_more_than_one_is_refused(secret: str) -> None:
+    with pytest.raises(ValueError, match="secret"):
+        settings.executor_args(secret)
+    with pytest.raises(ValueError, match="secret"):
+        settings.conf_file({}, secret)
+
+
+def test_a_notebook_shows_the_wait_itself_and_a_connect_server_waits() -> None:
+    assert conf("notebook")["spark.scheduler.minRegisteredResourcesRatio"] == "0"
+    assert conf("connect")["spark.scheduler.minRegisteredResourcesRatio"] == "1"
+
+
+def test_a_notebooks_driver_listens_on_its_own_network_and_releases_its_cluster() -> None:
+    told = conf("notebook", port=20001)
+    assert told["spark.driver.host"] == told["spark.driver.bindAddress"] == "10.0.1.5"
+    assert told["spark.driver.port"] == "20001"
+    assert "spark.occam.release" not in told
+
+
+def test_a_connect_server_that_restarts_keeps_its_cluster() -> None:
+    told = conf("connect", host="", token_file="/run/secrets/driver.token")
+    assert told["spark.occam.release"] == "false"
+    assert told["spark.occam.token.file"] == "/run/secrets/driver.token"
+    assert "spark.driver.host" not in told
+
+
+def test_a_small_cluster_does_not_shuffle_into_two_hundred_pieces() -> None:
+    assert conf(workers=1)["spark.sql.shuffle.partitions"] == "16"
+    assert conf(workers=8, cores=2)["spark.sql.shuffle.partitions"] == "64"
