@@ -8,8 +8,9 @@ from typing import Any
 from occamctl.actions.session import Session, each
 from occamctl.errors import HostError
 from occamctl.hosts import prepare as engines
-from occamctl.hosts.connection import Ran
-from occamctl.spec.units import human_size
+from occamctl.hosts.facts import too_old
+from occamctl.hosts.machine import Ran
+from occamctl.plan.observed import HostFacts
 
 Say = Callable[[str, str], None]
 
@@ -36,12 +37,12 @@ def row(session: Session, host: str) -> dict[str, Any]:
         "host": host,
         "role": role,
         "cores": facts.cores,
-        "memory": f"{human_size(facts.memory_free)}/{human_size(facts.memory)}",
-        "disk": f"{human_size(facts.disk_free)}/{human_size(facts.disk)}",
+        "memory": _of(facts.memory_free, facts.memory),
+        "disk": _of(facts.disk_free, facts.disk),
         "gpus": len(facts.gpus),
         "engine": facts.engine or "none",
         "load": facts.load,
-        "state": "ready" if facts.engine else "no engine (run: occamctl host prepare)",
+        **_state(facts),
         "address": facts.address,
         "system": facts.system,
         "memory_bytes": facts.memory,
@@ -50,6 +51,19 @@ def row(session: Session, host: str) -> dict[str, Any]:
         "disk_free_bytes": facts.disk_free,
         "gpu_models": [gpu.model for gpu in facts.gpus],
     }
+
+
+def _of(free: int, whole: int) -> str:
+    """Bytes free of all, short enough for a column."""
+    return f"{free / 2**30:.0f}/{whole / 2**30:.0f}G"
+
+
+def _state(facts: HostFacts) -> dict[str, str]:
+    if not facts.engine:
+        return {"state": "no engine", "fix": "run: occamctl host prepare"}
+    if too_old(facts.engine):
+        return {"state": "engine too old", "fix": "install Docker 20.10 or newer there"}
+    return {"state": "ready"}
 
 
 def prepare(session: Session, say: Say) -> dict[str, list[str]]:

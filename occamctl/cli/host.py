@@ -23,6 +23,9 @@ def list_hosts(config: Config = Path("occam.yaml"), output: Output = "table") ->
         rows = action.rows(session)
         columns = ["host", "role", "cores", "memory", "disk", "gpus", "engine", "load", "state"]
         render.table("", columns, rows, output)
+        for row in rows:
+            if row.get("fix") and row["host"] not in session.errors:
+                render.note(f"{row['host']}: {row['state']}; {row['fix']}")
         action.raise_errors(session.errors)
 
 

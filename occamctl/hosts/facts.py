@@ -6,7 +6,7 @@ import ipaddress
 import re
 
 from occamctl.errors import HostError
-from occamctl.hosts.connection import Machine
+from occamctl.hosts.machine import Machine
 from occamctl.plan.observed import Gpu, HostFacts
 
 # A part begins with its name. Programs that are not there print nothing.
@@ -22,12 +22,14 @@ part route; cat /proc/net/route
 part address; cat /proc/net/fib_trie
 part tcp; cat /proc/net/tcp /proc/net/tcp6 2>/dev/null
 part engine; command -v dockerd docker >/dev/null && { dockerd --version 2>/dev/null || docker --version; }
-part running; [ -S /var/run/docker.sock ] && echo yes
+part running; grep '/run/docker\.sock$' /proc/net/unix
 part gpus; nvidia-smi --query-gpu=uuid,name,memory.total --format=csv,noheader,nounits 2>/dev/null
 exit 0
 """
 OLDEST_ENGINE = (20, 10)
 _LISTEN = "0A"
+_ACCEPTS = "00010000"
+"""The kernel's flag of a Unix socket that accepts connections."""
 _OURS = re.compile(r"docker|br-|veth|virbr|cni|lo$")
 
 
@@ -51,7 +53,7 @@ def parse(printed: str, host: str = "") -> HostFacts:
             disk_free=disk_free,
             load=float(parts["load"].split()[0]),
             system=_system(parts["system"]),
-            engine=_engine(parts["engine"]) if "yes" in parts["running"] else "",
+            engine=_engine(parts["engine"]) if _listens(parts["running"]) else "",
             gpus=_gpus(parts["gpus"]),
             routes=routes,
             listening=_listening(parts["tcp"]),
@@ -82,6 +84,11 @@ def _system(text: str) -> str:
 def _engine(text: str) -> str:
     found = re.search(r"version (\d[\w.]*)", text)
     return found[1] if found else ""
+
+
+def _listens(sockets: str) -> bool:
+    """Does an engine listen on its socket? The file alone also stays behind a killed one."""
+    return any(line.split()[3] == _ACCEPTS for line in sockets.strip().splitlines())
 
 
 def too_old(engine: str) -> bool:

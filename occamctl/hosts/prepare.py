@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from occamctl import wait
 from occamctl.errors import HostError
-from occamctl.hosts.connection import Machine
 from occamctl.hosts.facts import gather, too_old
+from occamctl.hosts.machine import Machine
 
 Say = Callable[[str], None]
 NOTES = "/var/lib/occam/engine.json"
