@@ -1,17 +1,19 @@
 """`make bench`: how fast and how large, each as a ratio to a peer that runs beside it, interleaved, medians.
 
 python bench/run.py            everything that can be measured here
-python bench/run.py start      only what is named
+python bench/run.py start      only what is named: start, course, demo
 """
 
 from __future__ import annotations
 
 import sys
 
+import course
+import demo
 import start
 from side_by_side import show
 
-PARTS = {"start": start.measure}
+PARTS = {"start": start.measure, "course": course.measure, "demo": demo.measure}
 
 
 def main(wanted: list[str]) -> int:
