@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import socket
 import struct
 import time
@@ -24,8 +25,10 @@ OpenChannel = Callable[[], Channel]
 TIMEOUT = 120
 """Seconds without a byte from the engine."""
 EXEC_SECONDS = 120
-# sshd allows ten sessions on one connection (MaxSessions); two are left for commands.
-MOST_CHANNELS = 8
+# sshd allows ten sessions on one connection (MaxSessions); four are left for commands and a lock.
+MOST_CHANNELS = 6
+OLDEST_API = (1, 41)
+"""That of Docker 20.10."""
 _STDOUT, _STDERR = 1, 2
 
 
@@ -35,6 +38,8 @@ class Engine:
     def __init__(self, name: str, client: docker.DockerClient) -> None:
         self.name, self.client = name, client
         self.api = client.api
+        if tuple(int(number) for number in self.api.api_version.split(".")) < OLDEST_API:
+            raise HostError("its container engine is too old", where=name, fix="install Docker 20.10 or newer there")
 
     @classmethod
     def local(cls, at: str = "/var/run/docker.sock") -> Engine:
@@ -57,7 +62,7 @@ class Engine:
             client.api.base_url = "http+docker://ssh"
             client.api.mount("http+docker://", adapter)
             client.api._version = client.api._retrieve_server_version()
-        return cls(name, client)
+            return cls(name, client)
 
     def exec(
         self,
@@ -82,7 +87,10 @@ class Engine:
             )
             try:
                 self.api._raise_for_status(answer)
-                out, err = _talk(_socket_of(answer), stdin, time.monotonic() + seconds, " ".join(command)[:60])
+                out, err = _talk(_Raw(answer), stdin, time.monotonic() + seconds)
+            except TimeoutError:
+                what = " ".join(command)[:60]
+                raise TookTooLong(f"{what} in {container}: no end after {seconds:g} s", where=self.name) from None
             finally:
                 answer.close()
             return int(self.api.exec_inspect(made["Id"])["ExitCode"] or 0), out, err
@@ -91,30 +99,44 @@ class Engine:
         self.client.close()
 
 
-def _socket_of(answer: requests.Response) -> Any:
-    """The raw connection under a response that was upgraded."""
-    connection: Any = answer.raw._connection
-    return connection.sock
+class _Raw:
+    """The connection under a response that was upgraded, with what came along with the response's headers."""
+
+    def __init__(self, answer: requests.Response) -> None:
+        response: Any = answer.raw
+        self._socket = response._connection.sock
+        self._early = _buffered(response._fp.fp, self._socket)
+
+    def send(self, content: bytes, deadline: float) -> None:
+        self._socket.settimeout(max(0.1, deadline - time.monotonic()))
+        self._socket.sendall(content)
+        channel = hasattr(self._socket, "shutdown_write")
+        self._socket.shutdown_write() if channel else self._socket.shutdown(socket.SHUT_WR)
+
+    def receive(self, deadline: float) -> bytes:
+        """The next piece, b"" at the end. Raises TimeoutError."""
+        if self._early:
+            early, self._early = self._early, b""
+            return early
+        self._socket.settimeout(max(0.1, deadline - time.monotonic()))
+        return bytes(self._socket.recv(1 << 16))
 
 
-def _talk(raw: Any, stdin: bytes, deadline: float, what: str) -> tuple[bytes, bytes]:
-    """Send all of `stdin`, then read the engine's multiplexed stream to its end."""
+def _buffered(reader: Any, source: Any) -> bytes:
+    """What `reader` has taken from `source` already: HTTP's own reader takes more than the headers if it can."""
+    if hasattr(reader, "_rbuffer"):  # paramiko's
+        return bytes(reader._rbuffer)
+    source.setblocking(False)
+    return bytes(reader.peek())
+
+
+def _talk(raw: _Raw, stdin: bytes, deadline: float) -> tuple[bytes, bytes]:
+    """Send all of `stdin`, then read the engine's multiplexed stream to its end. Raises TimeoutError."""
     if stdin:
-        raw.sendall(stdin)
-        raw.shutdown_write() if hasattr(raw, "shutdown_write") else raw.shutdown(socket.SHUT_WR)
+        raw.send(stdin, deadline)
     streams = {_STDOUT: bytearray(), _STDERR: bytearray()}
     buffer = bytearray()
-    while True:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TookTooLong(f"{what}: no end after its time was over")
-        raw.settimeout(left)
-        try:
-            piece = raw.recv(65536)
-        except TimeoutError:
-            continue
-        if not piece:
-            return bytes(streams[_STDOUT]), bytes(streams[_STDERR])
+    while piece := raw.receive(deadline):
         buffer += piece
         while len(buffer) >= 8:
             stream, size = struct.unpack(">BxxxI", buffer[:8])
@@ -122,6 +144,9 @@ def _talk(raw: Any, stdin: bytes, deadline: float, what: str) -> tuple[bytes, by
                 break
             streams.setdefault(stream, bytearray()).extend(buffer[8 : 8 + size])
             del buffer[: 8 + size]
+        if time.monotonic() > deadline:
+            raise TimeoutError
+    return bytes(streams[_STDOUT]), bytes(streams[_STDERR])
 
 
 class _Connection(urllib3.connection.HTTPConnection):
@@ -150,7 +175,10 @@ class _Pool(urllib3.connectionpool.HTTPConnectionPool):
     def _get_conn(self, timeout: float | None = None) -> Any:
         # urllib3 would call select() on the channel, which has no file descriptor of its own until asked for one, and
         # then two for each (docker-py's ssh adapter avoids it the same way).
-        connection = self.pool.get(block=True, timeout=TIMEOUT)  # type: ignore[union-attr]
+        try:
+            connection = self.pool.get(block=True, timeout=TIMEOUT)  # type: ignore[union-attr]
+        except queue.Empty:
+            raise TimeoutError from None
         if connection is not None and connection.sock is not None and connection.sock.closed:
             connection.close()
         return connection or self._new_conn()
