@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import sys
 
-import course
 import demo
 import start
 from side_by_side import show
+
+import course
 
 PARTS = {"start": start.measure, "course": course.measure, "demo": demo.measure}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from occamctl.errors import OccamError, SpecError
 from occamctl.spec import roster
 from occamctl.spec.course import Student
-from occamctl.spec.document import Node, Problems
+from occamctl.spec.tree import Node, Problems
 
 _SEPARATORS = ",;\t"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from occamctl.spec import names
 from occamctl.spec.complaints import called, find
 from occamctl.spec.course import Course, Student
-from occamctl.spec.document import Node, Place, Problems, shown
 from occamctl.spec.nearest import nearest
+from occamctl.spec.tree import Node, Place, Problems, shown
 
 _ONLY_A_VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-)?\}")
 

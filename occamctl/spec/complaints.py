@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from occamctl.spec.course import Course, Section
-from occamctl.spec.document import Node, Place, shown
 from occamctl.spec.nearest import nearest
+from occamctl.spec.tree import Node, Place, shown
 
 Path = tuple[str | int, ...]
 

@@ -16,8 +16,8 @@ from occamctl.errors import SpecError
 from occamctl.spec import checks, document, roster
 from occamctl.spec.complaints import complain, mend
 from occamctl.spec.course import Course
-from occamctl.spec.document import Node, Problems
 from occamctl.spec.schema import schema
+from occamctl.spec.tree import Node, Problems
 
 __all__ = ["load", "load_text", "roster_path", "schema"]
 

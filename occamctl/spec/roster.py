@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from occamctl.errors import SpecError
-from occamctl.spec.document import Node, Place, Problems, contains_unwanted, read_text, shown
+from occamctl.spec.document import read_text
 from occamctl.spec.nearest import nearest
+from occamctl.spec.tree import Node, Place, Problems, contains_unwanted, shown
 
 COLUMNS = ("username", "name", "email", "group")
 _SEPARATORS = (",", ";", "\t")

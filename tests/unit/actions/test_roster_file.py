@@ -8,7 +8,7 @@ from occamctl.actions import roster_file
 from occamctl.errors import SpecError
 from occamctl.spec import roster
 from occamctl.spec.course import Student
-from occamctl.spec.document import Problems
+from occamctl.spec.tree import Problems
 
 ANNA = Student(username="anna", name="Anna", email="a@x", group="phd")
 

@@ -11,8 +11,8 @@ import yaml
 from occamctl.errors import SpecError
 from occamctl.spec import roster
 from occamctl.spec.course import Course
-from occamctl.spec.document import Problems
 from occamctl.spec.load import load_text
+from occamctl.spec.tree import Problems
 
 EXAMPLE = (Path(__file__).parents[3] / "occam.yaml.example").read_text()
 ODD = [

@@ -8,7 +8,7 @@ import pytest
 
 from occamctl.errors import SpecError
 from occamctl.spec import roster
-from occamctl.spec.document import Problems
+from occamctl.spec.tree import Problems
 
 
 def people(text: str) -> list[object]:
