@@ -39,7 +39,10 @@ class Cluster:
             "name": self.asked["name"], "owner": self.owner, "app_id": self.app_id, "driver": "notebook",
             "state": "running", "wanted": self.wanted, "cores": self.asked.get("cores", 1),
             "memory": self.asked.get("memory", 1 << 30), "registered": self.registered, "message": "",
-            "executors": [{"id": key, "node": f"node{int(key) % 2 + 1}", "state": state, "message": ""} for key, state in states.items()],
+            "executors": [
+                {"id": key, "node": f"node{int(key) % 2 + 1}", "state": state, "message": ""}
+                for key, state in states.items()
+            ],
         }  # fmt: skip
 
     def scale(self, wanted: int) -> None:
@@ -93,7 +96,9 @@ class Gateway(BaseHTTPRequestHandler):
             return self.refusal["status"], {"error": self.refusal["error"]}
         _, _, owner, *rest = path.split("/")
         if rest == ["quota"]:
-            return 200, {"workers": {"limit": 4, "held": sum(one.wanted for one in self.clusters.values()), "free_on_hosts": 8}}
+            return 200, {
+                "workers": {"limit": 4, "held": sum(one.wanted for one in self.clusters.values()), "free_on_hosts": 8}
+            }
         if rest == ["clusters"] and method == "POST":
             return self.create(unquote(owner), body)
         if rest == ["clusters"]:
@@ -106,7 +111,14 @@ class Gateway(BaseHTTPRequestHandler):
         cluster = self.clusters[body["name"]] = Cluster(owner, body)
         cluster.scale(cluster.wanted)
         driver = settings.Driver(
-            "notebook", f"http://127.0.0.1:{PORT}", owner, body["name"], cluster.app_id, 2 << 30, body["driver_host"], body["driver_port"]
+            "notebook",
+            f"http://127.0.0.1:{PORT}",
+            owner,
+            body["name"],
+            cluster.app_id,
+            4 << 30,
+            body["driver_host"],
+            body["driver_port"],
         )
         conf = settings.driver_conf(driver, workers=cluster.wanted, cores=1, memory=1 << 30)
         return 201, cluster.answer() | {"secret": cluster.secret, "conf": conf}

@@ -1,0 +1,348 @@
+"""Spark on our own scheduler backend: real drivers and real executors in one container of the notebook image.
+
+The gateway is a stand-in (stand_in_gateway.py) that records what it is asked and starts executors as processes, by the
+same entrypoint that their containers have.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from occamctl import wait
+from occamctl.engine import images
+from occamctl.engine.client import Engine
+from occamctl.spark import settings
+
+pytestmark = pytest.mark.engine
+
+ROOT = Path(__file__).parents[2]
+LABELS = {"occam.test": "spark-backend"}
+PORT = 9900
+USER = "anna.rossi@unito.it"
+PATH = "/users/anna.rossi%40unito.it/clusters/lab"
+SECONDS = 240
+
+ASK = """
+import sys, urllib.request
+method, path, body = sys.argv[1:]
+asked = urllib.request.Request(f"http://127.0.0.1:9900{path}", data=body.encode() or None, method=method)
+print(urllib.request.urlopen(asked, timeout=5).read().decode())
+"""
+
+
+@dataclass
+class Stage:
+    """The container, and what can be done in it as the student."""
+
+    engine: Engine
+    container: str
+
+    def shell(self, script: str, *, seconds: int = SECONDS) -> str:
+        """What `script` prints. Fails when its exit code is not 0."""
+        code, out, err = self.engine.exec(self.container, ["bash", "-c", script], user="1000", seconds=seconds)
+        assert code == 0, (code, out.decode()[-2000:], err.decode()[-2000:])
+        return out.decode().strip()
+
+    def python(self, script: str) -> Any:
+        """What `script` leaves in `said`, as JSON, run as a notebook's kernel would: the library is imported."""
+        text = (
+            "import json, os, subprocess, time\nimport occam\n"
+            + textwrap.dedent(script)
+            + "\nprint(json.dumps(said))\n"
+        )
+        quoted = "'" + text.replace("'", "'\\''") + "'"
+        return json.loads(self.shell(f"OCCAM_DRIVER_HOST=$(hostname -i) python -c {quoted}").splitlines()[-1])
+
+    def ask(self, method: str, path: str, body: str = "") -> Any:
+        code, out, err = self.engine.exec(
+            self.container, ["python", "-ISc", ASK, method, path, body], user="1000", seconds=30
+        )
+        assert code == 0, err
+        return json.loads(out)
+
+    def requests(self, method: str, ending: str) -> list[Any]:
+        """Bodies of what the gateway was asked with this method, at paths with this ending."""
+        return [
+            one["body"]
+            for one in self.ask("GET", "/requests")
+            if one["method"] == method and one["path"].endswith(ending)
+        ]
+
+    def javas(self) -> int:
+        return int(self.shell("pgrep -xc java || true"))
+
+
+@pytest.fixture(scope="module")
+def image() -> Iterator[tuple[Engine, str]]:
+    engine = Engine.local()
+    wanted = images.notebook_image()
+    images.ensure_built(engine, wanted, print)
+    yield engine, wanted.tag
+    engine.close()
+
+
+@pytest.fixture
+def stage(image: tuple[Engine, str]) -> Iterator[Stage]:
+    """A new container: what one test leaves behind is not the next one's."""
+    engine, tag = image
+    api = engine.api
+    env = {
+        "OCCAM_GATEWAY_URL": f"http://127.0.0.1:{PORT}",
+        "OCCAM_USER": USER,
+        "JUPYTERHUB_API_TOKEN": "the-students-token",
+        "PYTHONPATH": "/opt/test",
+    }
+    binds = [
+        f"{ROOT}/occamctl:/opt/test/occamctl:ro",
+        f"{ROOT}/tests/engine/stand_in_gateway.py:/opt/test/gateway.py:ro",
+    ]
+    made: str = api.create_container(
+        tag,
+        ["python", "/opt/test/gateway.py", str(PORT)],
+        name=f"occam-spark-{uuid.uuid4().hex[:6]}",
+        environment=env,
+        labels=LABELS,
+        user="1000",
+        host_config=api.create_host_config(binds=binds, cap_drop=["ALL"], init=True),
+    )["Id"]
+    try:
+        api.start(made)
+        there = Stage(engine, made)
+        probe = ["bash", "-c", f"echo > /dev/tcp/127.0.0.1/{PORT}"]
+        wait.until(lambda: engine.exec(made, probe, seconds=5)[0], (0).__eq__, "stand-in gateway", seconds=30)
+        yield there
+    finally:
+        api.remove_container(made, force=True, v=True)
+
+
+def test_a_session_from_the_first_cell_to_stop(stage: Stage) -> None:
+    said = stage.python("""
+        spark = occam.spark(workers=2)
+        said = {"text": repr(spark), "html": spark._repr_html_(), "hosts": spark.cluster.hosts}
+        said["sum"] = spark.range(1000).selectExpr("sum(id)").first()[0]
+        said["python"] = spark.sparkContext.parallelize(range(8), 4).map(lambda n: n * n).sum()
+        said["flights"] = occam.data.flights().count()
+        running = subprocess.run("cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ", shell=True, capture_output=True).stdout
+        folder = spark._held.driver.private
+        conf = dict(line.split(" ", 1) for line in (folder / "spark.conf").read_text().splitlines())
+        said["shown"] = conf["spark.authenticate.secret"].encode() in running
+        said["modes"] = [oct(file.stat().st_mode & 0o777) for file in (folder, folder / "spark.conf", folder / "token")]
+        said["same"] = occam.spark(workers=2) is spark
+        listening = subprocess.run(["cat", "/proc/net/tcp", "/proc/net/tcp6"], capture_output=True, text=True).stdout
+        port = f"{int(conf['spark.ui.port']):04X} "
+        said["page"] = [line.split()[1] for line in listening.splitlines() if port in line and line.split()[3] == "0A"]
+        said["link"] = f"/user/anna.rossi@unito.it/proxy/{conf['spark.ui.port']}/jobs/" in repr(spark)
+        spark.stop()
+        said["after"] = [repr(spark), folder.exists(), len(occam.clusters())]
+    """)
+    assert said["hosts"] == ["node1", "node2"]
+    assert "workers: 2, 1 core and 1 GB each; hosts: node1, node2" in said["text"]
+    assert "Open the Spark UI" in said["html"]
+    assert (said["sum"], said["python"], said["flights"]) == (499500, 140, 336776)
+    assert said["shown"] is False
+    assert said["modes"] == ["0o700", "0o400", "0o400"]
+    assert said["same"] is True
+    assert len(said["page"]) == 1
+    assert said["page"][0].split(":")[0].endswith("0100007F"), "Spark's page answers on the loopback only"
+    assert said["link"] is True
+    assert said["after"] == ["<Spark session, stopped>", False, 0]
+    assert {one["token"] for one in stage.ask("GET", "/requests")} == {"token the-students-token"}
+    assert max(one["registered"] for one in stage.requests("PUT", f"{PATH}/lease")) == 2
+    wait.until(stage.javas, (0).__eq__, "JVMs after stop", seconds=30)
+    ends = stage.shell("tail -qn1 /tmp/executor-lab-*.log").splitlines()
+    assert len(ends) == 2
+    assert all(line.endswith("(exit 0)") for line in ends), ends
+
+
+def test_scaling_keeps_the_session_and_its_data(stage: Stage) -> None:
+    said = stage.python("""
+        spark = occam.spark(workers=1)
+        kept = spark.range(100000).cache()
+        said = [kept.count()]
+        said.append(occam.spark(workers=2) is spark)
+        said.append([spark._held.registered(), kept.count()])
+        occam.spark(workers=1)
+        said.append([spark._held.registered(), kept.count()])
+        try:
+            occam.spark(workers=1, memory="2G")
+        except occam.Refused as refused:
+            said.append(refused.what)
+    """)
+    assert said == [100000, True, [2, 100000], [1, 100000], "the cluster 'lab' runs with other sizes or settings"]
+
+
+def test_a_killed_kernel_gives_its_workers_back(stage: Stage) -> None:
+    stage.shell("""
+        export OCCAM_DRIVER_HOST=$(hostname -i)
+        python -uc 'import occam, time; occam.spark(workers=1); print(1); time.sleep(99)' > /tmp/out & kernel=$!
+        for _ in $(seq 200); do [ -s /tmp/out ] && break; sleep 0.5; done
+        kill -9 $kernel
+    """)
+    wait.until(lambda: stage.requests("DELETE", PATH), bool, "the cluster's release", seconds=20)
+    wait.until(stage.javas, (0).__eq__, "JVMs after the kernel's end", seconds=30)
+
+
+def test_a_refusal_is_one_line_and_leaves_nothing(stage: Stage) -> None:
+    error = {
+        "what": "9 workers are over the quota of 4; 4 would do",
+        "where": "anna",
+        "fix": "ask for 4",
+        "exit_code": 4,
+    }
+    stage.ask("PUT", "/answer", json.dumps({"status": 409, "error": error}))
+    said = stage.python("""
+        try:
+            occam.spark(workers=9)
+        except occam.NotEnough as refused:
+            said = refused._render_traceback_()
+    """)
+    assert said == ["NotEnough: 9 workers are over the quota of 4; 4 would do\n  → ask for 4"]
+    assert stage.javas() == 0
+    stage.ask("PUT", "/answer", "{}")
+    assert stage.python("said = occam.spark(workers=1)._held.registered()") == 1
+
+
+def test_spark_itself_asks_for_workers_and_gives_back_those_it_chooses(stage: Stage) -> None:
+    said = stage.python("""
+        conf = {"spark.dynamicAllocation.enabled": True, "spark.dynamicAllocation.shuffleTracking.enabled": True,
+                "spark.dynamicAllocation.maxExecutors": 2, "spark.dynamicAllocation.executorIdleTimeout": "3s",
+                "spark.dynamicAllocation.minExecutors": 1, "spark.dynamicAllocation.initialExecutors": 1}
+        spark = occam.spark(workers=1, conf=conf)
+        wait = lambda n: (time.sleep(1), n)[1]
+        said = [spark.sparkContext.parallelize(range(12), 12).map(wait).sum()]
+        end = time.time() + 60
+        while spark._held.registered() != 1 and time.time() < end:
+            time.sleep(0.2)
+        said.append(spark._held.registered())
+    """)
+    assert said == [66, 1]
+    assert {"total": 2} in stage.requests("PUT", f"{PATH}/executors")
+    given_back = [one["ids"] for one in stage.requests("POST", f"{PATH}/executors/kill")]
+    assert [len(ids) for ids in given_back] == [1]
+    assert stage.requests("PUT", f"{PATH}/executors")[-1] == {"total": 1}
+
+
+def test_when_the_gateway_says_no_to_spark_the_job_goes_on(stage: Stage) -> None:
+    error = json.dumps({"status": 409, "error": {"what": "over the quota", "where": "", "fix": "", "exit_code": 4}})
+    said = stage.python(f"""
+        conf = {{"spark.dynamicAllocation.enabled": True, "spark.dynamicAllocation.shuffleTracking.enabled": True,
+                "spark.dynamicAllocation.maxExecutors": 4, "spark.dynamicAllocation.minExecutors": 1}}
+        spark = occam.spark(workers=1, conf=conf)
+        import urllib.request
+        ask = urllib.request.Request("http://127.0.0.1:{PORT}/answer", data={error!r}.encode(), method="PUT")
+        urllib.request.urlopen(ask)
+        wait = lambda n: (time.sleep(1), n)[1]
+        said = [spark.sparkContext.parallelize(range(6), 6).map(wait).sum()]
+        said.append(spark._held.driver.log.read_text())
+    """)
+    total, log = said
+    assert total == 15
+    refusals = [line for line in log.splitlines() if "over the quota" in line]
+    assert len(refusals) == 1, "the same refusal is logged once"
+    assert "WARN" in refusals[0]
+
+
+def test_a_cluster_that_was_taken_away_ends_the_session(stage: Stage) -> None:
+    said = stage.python("""
+        spark = occam.spark(workers=1)
+        occam.gateway.here().ask("DELETE", "clusters/lab")
+        end = time.time() + 60
+        while spark._held.alive and time.time() < end:
+            time.sleep(0.2)
+        said = [spark._held.alive, occam.current()]
+        said.append(occam.spark(workers=1).range(3).count())
+    """)
+    assert said == [False, None, 3]
+
+
+def test_an_executor_with_another_secret_is_refused(stage: Stage) -> None:
+    arguments = {"wrong": settings.executor_args("another-secret-0123456789"), "right": ""}
+    said = stage.python(f"""
+        spark = occam.spark(workers=1)
+        lines = (spark._held.driver.private / "spark.conf").read_text().splitlines()
+        words = dict(line.split(" ", 1) for line in lines)
+        wire = ("spark.authenticate", "spark.network")
+        right = "".join(f"-D{{key}}={{value}}\\n" for key, value in words.items() if key.startswith(wire))
+        said = {{}}
+        for number, (case, text) in enumerate({arguments!r}.items(), 100):
+            open(f"/tmp/{{case}}", "w").write(text or right)
+            env = os.environ | dict(
+                OCCAM_EXECUTOR_ARGS=f"/tmp/{{case}}", OCCAM_EXECUTOR_ID=str(number), OCCAM_CORES="1",
+                OCCAM_MEMORY=str(1 << 30), OCCAM_APP_ID=words["spark.occam.app.id"],
+                OCCAM_DRIVER_PORT=words["spark.driver.port"])
+            other = subprocess.Popen(["occam-executor"], env=env, stderr=subprocess.PIPE, text=True)
+            end = time.time() + 60
+            while other.poll() is None and spark._held.registered() < 2 and time.time() < end:
+                time.sleep(0.2)
+            said[case] = [other.poll(), spark._held.registered()]
+    """)
+    assert said == {"wrong": [1, 1], "right": [None, 2]}
+
+
+def test_the_notebooks_driver_maps_its_archive(stage: Stage) -> None:
+    said = stage.python("""
+        log = "-Xlog:class+load:file=/tmp/classes"
+        spark = occam.spark(workers=1, conf={"spark.driver.extraJavaOptions": log})
+        spark.range(10).count()
+        lines = open("/tmp/classes").read().splitlines()
+        said = [sum("shared objects file" in line for line in lines), len(lines)]
+    """)
+    shared, loaded = said
+    assert shared > 0.8 * loaded, f"{shared} of {loaded} classes come from an archive"
+
+
+EXECUTOR = (
+    "OCCAM_DRIVER_HOST=127.0.0.1 OCCAM_DRIVER_PORT=9 OCCAM_EXECUTOR_ID=1 OCCAM_APP_ID=app-1 OCCAM_CORES=1 "
+    "OCCAM_MEMORY=1073741824 "
+)
+
+
+def test_an_executor_without_a_driver_gives_up_and_says_so(stage: Stage) -> None:
+    said = stage.shell(f"{EXECUTOR} OCCAM_DRIVER_WAIT=1 occam-executor 2>&1; echo $?").splitlines()
+    assert said[-1] == "69"
+    assert said[-2] == "occam-executor: executor 1 of app-1: no driver at 127.0.0.1:9 (exit 69)"
+
+
+def test_an_executor_that_still_waits_ends_at_once_when_told(stage: Stage) -> None:
+    script = f"{EXECUTOR} occam-executor 2>&1 & sleep 1; kill -PWR $!; wait $!; echo $?"
+    assert stage.shell(script, seconds=15).splitlines()[-1] == "0"
+
+
+def test_a_connect_server_runs_on_the_same_backend(stage: Stage) -> None:
+    secret = "connect-secret-0123456789"
+    driver = settings.Driver("connect", f"http://127.0.0.1:{PORT}", USER, "lab", "app-connect", 4 << 30)
+    conf = settings.driver_conf(driver, workers=1, cores=1, memory=1 << 30)
+    stage.shell(f"""
+        umask 077
+        cat > /tmp/driver.conf <<'END'\n{settings.conf_file(conf, secret)}\nEND
+        cat > /tmp/executor.args <<'END'\n{settings.executor_args(secret)}END
+        OCCAM_DRIVER_CONF=/tmp/driver.conf nohup occam-driver > /tmp/driver.log 2>&1 &
+        {EXECUTOR.replace("127.0.0.1", "$(hostname -i)").replace("PORT=9", "PORT=7078")} \
+            OCCAM_EXECUTOR_ARGS=/tmp/executor.args nohup occam-executor > /tmp/executor.log 2>&1 &
+    """)
+    probe = "echo > /dev/tcp/$(hostname -i)/15002"
+    there = lambda: stage.engine.exec(stage.container, ["bash", "-c", probe], user="1000", seconds=5)[0]  # noqa: E731
+    wait.until(there, (0).__eq__, "Spark Connect", seconds=120)
+    said = stage.python("""
+        import socket
+        from pyspark.sql import SparkSession
+        spark = SparkSession.builder.remote(f"sc://{socket.gethostbyname(socket.gethostname())}:15002").getOrCreate()
+        said = [spark.range(100).count()]
+        try:
+            socket.create_connection(("127.0.0.1", 15002), timeout=2)
+        except OSError as error:
+            said.append("only on its network")
+    """)
+    assert said == [100, "only on its network"]
+    stage.shell("pkill -TERM -f SparkConnectServer")
+    wait.until(stage.javas, (0).__eq__, "JVMs after the server's end", seconds=60)
+    assert stage.requests("DELETE", PATH) == [], "a Connect server that restarts keeps its cluster"
+    assert stage.shell("tail -n1 /tmp/executor.log").endswith("(exit 0)")
