@@ -75,7 +75,7 @@ def cluster_path(owner: str, cluster: str) -> str:
 
 
 def driver_conf(driver: Driver, *, workers: int, cores: int, memory: int) -> dict[str, str]:
-    """Spark's configuration of a driver with `workers` executors of `cores` tasks and `memory` bytes; no secret in it."""
+    """Spark's configuration of a driver with `workers` executors of `cores` tasks and `memory` bytes; no secret."""
     slots = max(workers * cores, 1)
     conf = {
         "spark.master": f"spark+occam://{urlsplit(driver.url).netloc}",
@@ -115,8 +115,10 @@ def _connect(driver: Driver) -> dict[str, str]:
 
 
 def executor_args(secret: str) -> str:
-    """Java options of an executor as an @argfile, one a line: it proves the cluster's secret and encrypts what it sends."""
-    return "".join(f"-D{key}={value}\n" for key, value in {**_WIRE, "spark.authenticate.secret": _sound(secret)}.items())
+    """Java options of an executor as an @argfile, one a line: the cluster's secret, and how to encrypt."""
+    return "".join(
+        f"-D{key}={value}\n" for key, value in {**_WIRE, "spark.authenticate.secret": _sound(secret)}.items()
+    )
 
 
 def conf_file(conf: dict[str, str], secret: str) -> str:

@@ -130,7 +130,8 @@ def test_a_session_from_the_first_cell_to_stop(stage: Stage) -> None:
         said["sum"] = spark.range(1000).selectExpr("sum(id)").first()[0]
         said["python"] = spark.sparkContext.parallelize(range(8), 4).map(lambda n: n * n).sum()
         said["flights"] = occam.data.flights().count()
-        running = subprocess.run("cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ", shell=True, capture_output=True).stdout
+        seen = "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ"
+        running = subprocess.run(seen, shell=True, capture_output=True).stdout
         folder = spark._held.driver.private
         conf = dict(line.split(" ", 1) for line in (folder / "spark.conf").read_text().splitlines())
         said["shown"] = conf["spark.authenticate.secret"].encode() in running
