@@ -53,6 +53,8 @@ class Cluster:
     whole: bool = False
     """Whether all its executors have run at the same time since it was made."""
     failed_at: float | None = None
+    waiting_since: float | None = None
+    """Since when all its containers run and its driver does not count all of them."""
     made: float = field(default_factory=time.monotonic)
     driver_says: int | None = None
     """Executors that a Connect driver, which has no lease, last said it had."""

@@ -29,6 +29,8 @@ BUSY, CALM = 0.7, 3.0
 START = {"pending": 60, "starting": 120}
 """Seconds that an executor may be in each state."""
 MOST_TRIES = 3
+REGISTER = 180
+"""Seconds from the first moment that a Connect cluster's containers all run until its driver counts all of them."""
 STEADY = 60
 """An executor that ran for so many seconds did not fail to start: its loss counts as a first one."""
 DRIVER_DEATHS = 3
@@ -200,7 +202,9 @@ class Loop:
         states = {one.state for one in cluster.executors.values()}
         complete = len(cluster.executors) == cluster.facts.wanted and states <= {"running"}
         driver = cluster.facts.driver == "notebook" or cluster.driver_state == "running"
-        if complete and driver:
+        if complete and driver and not self._counted(cluster):
+            cluster.state = "starting"
+        elif complete and driver:
             if cluster.state == "starting":
                 log.info(
                     "cluster %s of %s: all %d workers run",
@@ -211,6 +215,23 @@ class Loop:
             cluster.state, cluster.whole, cluster.message = "running", True, ""
         elif cluster.state != "stopping":
             cluster.state = "running" if cluster.whole and driver else "starting"
+
+    def _counted(self, cluster: Cluster) -> bool:
+        """Whether Spark itself has all the executors: a container that runs may not have found its driver.
+
+        A notebook's library counts for itself, and shows it. Too long without is a start that failed.
+        """
+        if cluster.facts.driver == "notebook" or (cluster.registered or 0) >= cluster.facts.wanted:
+            cluster.waiting_since = None
+            return True
+        now = time.monotonic()
+        cluster.waiting_since = cluster.waiting_since or now
+        cluster.message = f"Spark counts {cluster.registered or 0} of {cluster.facts.wanted} workers"
+        if now > cluster.waiting_since + REGISTER and not cluster.whole:
+            driver = self._settings.names.driver(cluster.facts.owner, cluster.facts.name)
+            why = f"{cluster.message} after {REGISTER} s{last_words(self._engine, driver)}"
+            self._later(self._clusters.fail, cluster, why)
+        return False
 
     def _remove_orphans(self, seen: Seen) -> None:
         """Services that no cluster has known for a while."""

@@ -247,15 +247,25 @@ def test_the_courses_own_cluster_has_a_driver_and_no_lease(on: Stage) -> None:
     made = on.ask("POST", "/users/course/clusters", {"name": "main", "workers": 1, "driver": "connect"})
     assert made.status_code == 201, made.text
     assert "secret" not in made.json()
+    starting = on.until(main, lambda seen: ids(seen) == {"0"}, "its worker's container")
+    assert starting["state"] == "starting"  # a container is not yet a worker that Spark counts
+    register(on, 1)
     seen = on.until(main, all_run(1), "the course's cluster")
     assert seen["lease_left"] is None
     assert seen["connect_url"] == f"sc://tasks.{NAMES.driver('course', 'main')}:15002"
     on.ask("PUT", f"{main}/workers", {"workers": 3})
+    register(on, 3)
     on.until(main, all_run(3), "three workers")
     assert on.ask("PUT", f"{main}/workers", {"workers": 5}).status_code == 409
     assert on.ask("DELETE", main).status_code == 200
     assert on.services("driver") + on.services("executor") == []
     assert NAMES.net("course") not in [one["Name"] for one in swarm.networks(on.engine)]
+
+
+def register(on: Stage, many: int) -> None:
+    """What a driver says of itself."""
+    answer = on.ask("PUT", "/users/course/clusters/main/lease", {"registered": many, "jobs": False})
+    assert answer.json()["registered"] == many
 
 
 def test_a_lost_host_costs_workers_but_no_home(on: Stage, lab: dict[str, Any], notebook: dict[str, Any]) -> None:
