@@ -68,9 +68,9 @@ def log_in(host: Host, ssh: Ssh) -> list[fabric.Connection]:
                     )
                 one.open()
             opened.append(one)
-    except HostError:
-        for one in reversed(opened):
-            one.close()
+    except BaseException:
+        for one in reversed(way):
+            one.client.close()  # also the one that failed half-way, which Fabric takes for never opened
         raise
     return opened
 
@@ -163,7 +163,7 @@ def _speaking(
         raise HostError(f"cannot be reached from {before.host if before else '?'}", where=where, fix=try_it) from None
     except SSHException as error:
         transport = made.client.get_transport() if made else None
-        if transport is not None and transport.is_active():
+        if transport is not None and transport.is_active() and transport.initial_kex_done:
             # Keys of another kind than the one that was refused make paramiko speak of their format.
             raise _refused(where, user, name) from error
         raise HostError(f"cannot connect: {error}", where=where, fix=try_it) from error
