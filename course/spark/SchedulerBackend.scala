@@ -48,7 +48,7 @@ class OccamSchedulerBackend(scheduler: TaskSchedulerImpl, sc: SparkContext, gate
   @volatile private var wanted = SchedulerBackendUtils.getInitialTargetExecutorNumber(conf)
   @volatile private var asked = wanted
   private val ranJobs = new AtomicBoolean(false)
-  private var lastTrouble = ""
+  private val troubles = scala.collection.mutable.Map.empty[String, String]
   private var unknown = 0
 
   override def applicationId(): String = presetId
@@ -145,9 +145,8 @@ class OccamSchedulerBackend(scheduler: TaskSchedulerImpl, sc: SparkContext, gate
     sc.stopInNewThread()
   }
 
-  private def note(said: Answer, what: String): Unit = {
-    val trouble = if (said.ok) "" else s"$what: ${said.reason}"
-    if (trouble.nonEmpty && trouble != lastTrouble) logWarning(trouble)
-    lastTrouble = trouble
-  }
+  /** The same trouble with the same thing is logged once, until it is over. */
+  private def note(said: Answer, what: String): Unit =
+    if (said.ok) troubles.remove(what)
+    else if (!troubles.put(what, said.reason).contains(said.reason)) logWarning(s"$what: ${said.reason}")
 }
