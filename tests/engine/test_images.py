@@ -76,6 +76,15 @@ def _wait_for(address: str) -> Engine:
     return found
 
 
+@pytest.fixture(autouse=True, scope="module")
+def no_leftovers(engine: Engine) -> Iterator[None]:
+    """What builds that failed leave as their cache is removed; builds of real images are bigger."""
+    before = {one.id for one in images.held(engine)}
+    yield
+    left = [one.id for one in images.held(engine) if not one.tag and one.id not in before and one.size < 300 << 20]
+    images.remove(engine, left)
+
+
 def built(script: str, **files: str) -> Built:
     """A light image: `script` is its RUN line."""
     dockerfile = f"ARG BASE\nFROM ${{BASE}}\nLABEL {names.KIND}=image\nCOPY . /opt/\nRUN {script}\n"
