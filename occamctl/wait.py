@@ -1,10 +1,12 @@
-"""Waiting with a deadline: the only place of the project that sleeps."""
+"""Waiting with a deadline, and doing things side by side: the only place of the project that sleeps."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
 from typing import TypeVar
 
 from occamctl.errors import TookTooLong
@@ -49,3 +51,15 @@ def nap(seconds: float, stop: threading.Event | None = None) -> bool:
         time.sleep(seconds)
         return False
     return stop.wait(seconds)
+
+
+class Together(ThreadPoolExecutor):
+    """Threads for things that are done side by side; Ctrl-C does not wait for them (the process ends with 130)."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            self.shutdown(wait=False, cancel_futures=True)
+            return None
+        return super().__exit__(kind, value, trace)

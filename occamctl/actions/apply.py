@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets as random
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, singledispatchmethod
 from hashlib import sha256
 
@@ -188,7 +187,7 @@ def apply(site: Site, planned: Sequence[Step], say: Say) -> None:
     if isinstance(planned[0], steps.FormSwarm | steps.JoinSwarm | steps.LabelNode):
         _in_order(site, by_host.pop(manager, []), say)
     errors: list[OccamError] = []
-    with ThreadPoolExecutor(max_workers=MOST_AT_ONCE) as pool:
+    with wait.Together(max_workers=MOST_AT_ONCE) as pool:
         for running in [pool.submit(_in_order, site, mine, say) for mine in by_host.values()]:
             try:
                 running.result()

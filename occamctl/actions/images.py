@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from occamctl.engine.images import Built
 from occamctl.errors import HostError, OccamError
 from occamctl.spec import load
 from occamctl.spec.course import Course
+from occamctl.wait import Together
 
 Say = Callable[[str, str], None]
 YOUNG = 600
@@ -100,7 +100,7 @@ def listed(config: Path) -> list[Row]:
     with open_course(config) as session:
         engines = _engines(session)
         keep = _kept(session, engines)
-        with ThreadPoolExecutor(max_workers=MOST_AT_ONCE) as pool:
+        with Together(max_workers=MOST_AT_ONCE) as pool:
             rows = [row for found in pool.map(lambda name: _rows(name, engines[name], keep), engines) for row in found]
         _raise_first(session.errors.values())
     return rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from occamctl.errors import EngineError, OccamError
 from occamctl.plan.seen import Observed, SeenHost, SeenService
 from occamctl.plan.wanted import Account
 from occamctl.spec import names
+from occamctl.wait import Together
 
 
 def observe(session: Session, builder: Engine | None = None) -> Observed:
@@ -51,7 +52,7 @@ def _host(session: Session, host: str) -> SeenHost:
 def _course(session: Session, seen: Observed) -> Observed:
     """What the manager's engine holds of this course; a few questions at the same time, over the one connection."""
     engine, ours = session.manager, {names.COURSE: session.course.course}
-    with ThreadPoolExecutor(max_workers=6) as pool:
+    with Together(max_workers=6) as pool:
 
         def ask(question: Callable[[], Any]) -> Future[Any]:
             return pool.submit(question)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from occamctl.plan.observed import HostFacts
 from occamctl.plan.wanted import hosts_of
 from occamctl.spec import load, names
 from occamctl.spec.course import Course
+from occamctl.wait import Together
 
 Answer = TypeVar("Answer")
 MOST_AT_ONCE = 16
@@ -93,7 +93,7 @@ def each(hosts: Iterable[str], ask: Callable[[str], Answer]) -> tuple[dict[str, 
     answers: dict[str, Answer] = {}
     errors: dict[str, HostError] = {}
     listed = list(hosts)
-    with ThreadPoolExecutor(max_workers=min(MOST_AT_ONCE, max(1, len(listed)))) as pool:
+    with Together(max_workers=min(MOST_AT_ONCE, max(1, len(listed)))) as pool:
         for host, asked in [(host, pool.submit(ask, host)) for host in listed]:
             try:
                 answers[host] = asked.result()

@@ -107,9 +107,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         render.error(failure)
         raise SystemExit(failure.exit_code) from None
-    except KeyboardInterrupt:
+    except SystemExit as end:
+        if end.code != INTERRUPTED:
+            raise
         print("interrupted; run the same command again to go on", file=sys.stderr)
-        raise SystemExit(INTERRUPTED) from None
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)  # threads that speak to hosts end with their connections; nobody waits for them
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None

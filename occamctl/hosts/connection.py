@@ -6,7 +6,6 @@ import shlex
 import socket
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +17,7 @@ from occamctl.hosts import channels
 from occamctl.hosts.login import log_in
 from occamctl.hosts.machine import LOCAL, SECONDS, LocalMachine, Machine, Ran, checked, write_as_root
 from occamctl.spec.course import Course, Host, Ssh
+from occamctl.wait import Together
 
 __all__ = ["LOCAL", "HostConnection", "LocalMachine", "Machine", "Ran", "connect_all"]
 
@@ -170,7 +170,7 @@ def connect_all(
     wanted = [host for host in course.hosts if only is None or host.hostname in only]
     machines: dict[str, Machine] = {}
     errors: dict[str, HostError] = {}
-    with ThreadPoolExecutor(max_workers=min(MOST_AT_ONCE, max(1, len(wanted)))) as pool:
+    with Together(max_workers=min(MOST_AT_ONCE, max(1, len(wanted)))) as pool:
         for host, asked in [(host, pool.submit(HostConnection, host, course.ssh)) for host in wanted]:
             try:
                 machines[host.hostname] = asked.result()

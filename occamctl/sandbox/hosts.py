@@ -8,7 +8,6 @@ import os
 import shutil
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,7 +125,7 @@ def up(
         _ensure_host(engine, name, number, address, image.tag, public, tags, given.get(number, {}), say)
         return address
 
-    with ThreadPoolExecutor(max_workers=hosts) as pool:
+    with wait.Together(max_workers=hosts) as pool:
         addresses = tuple(pool.map(make, range(1, hosts + 1)))
     made = Sandbox(name, addresses, folder)
     made.known_hosts.write_text("".join(_host_key(engine, name, n, address) for n, address in enumerate(addresses, 1)))
