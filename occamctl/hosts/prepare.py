@@ -202,7 +202,8 @@ def _stop(machine: Machine, *, systemd: bool, pid: str, ours: bool, was: dict[st
 _KILL = 'now=$(cat /var/run/docker.pid 2>/dev/null) && { [ -z "$1" ] || [ "$now" = "$1" ]; } && kill "$now"; true'
 # A process that has ended and that nobody waits for has no command line.
 _ALIVE = '[ -n "$1" ] && grep -qs dockerd "/proc/$1/cmdline" && echo running; true'
-# The engine's bridges, its chains in the packet filter (DOCKER_OUTPUT is of an engine around this one), and forwarding ($1, policy $2) as it was.
+# The engine's bridges and its chains in the packet filter go (DOCKER_OUTPUT is of an engine around this one);
+# forwarding ($1) and its policy ($2) become what they were.
 _RULES = """
 export PATH="$PATH:/usr/sbin:/sbin"
 for bridge in docker0 docker_gwbridge; do ip link delete "$bridge" 2>/dev/null; done
@@ -218,8 +219,8 @@ exit 0
 _FILES = """
 rm -rf /var/lib/docker/* /var/lib/containerd /etc/containerd
 rm -rf /var/run/docker /var/run/docker.sock /run/containerd
-rmdir /var/lib/docker 2>/dev/null
-[ "$1" != 0 ] || rm -rf /var/lib/apt/lists/*
+rmdir /var/lib/docker /opt/containerd/* /opt/containerd 2>/dev/null
+[ "$1" != 0 ] || find /var/lib/apt/lists -type f -delete
 [ -n "$2" ] || groupdel docker 2>/dev/null
 [ -n "$3" ] || rm -rf /etc/docker
 exit 0
