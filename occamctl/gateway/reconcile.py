@@ -249,7 +249,8 @@ class Loop:
 def _found(facts: spark.Facts, seen: Seen, settings: Settings) -> Cluster:
     """The cluster of `facts` with the executors that the engine shows."""
     lease = Lease.new(time.monotonic(), settings.lease, settings.idle_timeout) if facts.driver == "notebook" else None
-    cluster = Cluster(facts, lease, state="stopping" if facts.ending else "starting")
+    # What is there is taken as one that has run: a gateway that restarts must not end a cluster that somebody works on.
+    cluster = Cluster(facts, lease, state="stopping" if facts.ending else "starting", whole=True)
     driver = seen.services.get(settings.names.driver(facts.owner, facts.name))
     cluster.driver_node = spark.node_of(driver) if driver else ""
     for number, service in spark.numbered(seen.services.values(), facts).items():
