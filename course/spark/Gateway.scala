@@ -33,9 +33,10 @@ case class Answer(status: Int, body: JsonNode, trouble: String = "") {
  *
  * @param url       where it is, such as http://tasks.ml-2026-gateway:8080/services/gateway/api
  * @param cluster   path of the cluster below it, already encoded: users/anna/clusters/lab
+ * @param appId     sent along, so that the gateway tells this application from a later one of the same name
  * @param tokenFile file with the owner's token, read at every call so that it may be renewed
  */
-class Gateway(url: String, cluster: String, tokenFile: Option[String], timeout: Duration) {
+class Gateway(url: String, cluster: String, appId: String, tokenFile: Option[String], timeout: Duration) {
   private val json = new ObjectMapper()
   private val client = HttpClient.newBuilder()
     .version(HttpClient.Version.HTTP_1_1)
@@ -54,7 +55,7 @@ class Gateway(url: String, cluster: String, tokenFile: Option[String], timeout: 
 
   private def request(method: String, piece: String, body: String): HttpRequest = {
     val target = Seq(url.stripSuffix("/"), cluster, piece).filter(_.nonEmpty).mkString("/")
-    val asked = HttpRequest.newBuilder(URI.create(target)).timeout(timeout).header("Content-Type", "application/json")
+    val asked = HttpRequest.newBuilder(URI.create(s"$target?app_id=$appId")).timeout(timeout).header("Content-Type", "application/json")
     tokenFile.foreach(file => asked.header("Authorization", "token " + Files.readString(Paths.get(file)).trim))
     asked.method(method, HttpRequest.BodyPublishers.ofString(body)).build()
   }
@@ -68,10 +69,11 @@ class Gateway(url: String, cluster: String, tokenFile: Option[String], timeout: 
 }
 
 object Gateway {
-  /** From `spark.occam.url`, `.cluster`, `.token.file` and `.timeout` (seconds, default 10). */
+  /** From `spark.occam.url`, `.cluster`, `.app.id`, `.token.file` and `.timeout` (seconds, default 10). */
   def apply(conf: SparkConf): Gateway = new Gateway(
     conf.get("spark.occam.url"),
     conf.get("spark.occam.cluster"),
+    conf.get("spark.occam.app.id"),
     conf.getOption("spark.occam.token.file"),
     Duration.ofSeconds(conf.getTimeAsSeconds("spark.occam.timeout", "10s")))
 }

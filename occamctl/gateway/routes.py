@@ -258,9 +258,16 @@ class ClusterApi(Api):
         token = self.request.headers.get("Authorization", "").partition(" ")[2].strip()
         if self.for_driver and token and self.parts.clusters.is_driver(owner, name, token):
             self.who = Who(owner)
-            return
-        await super().prepare()
-        self.asker.must_own(owner)
+        else:
+            await super().prepare()
+            self.asker.must_own(owner)
+        self._must_be_the_same(owner, name)
+
+    def _must_be_the_same(self, owner: str, name: str) -> None:
+        """A driver that ends late must not end the cluster that has taken its cluster's name meanwhile."""
+        app_id = self.get_query_argument("app_id", "")
+        if app_id and app_id != self.parts.clusters.ledger.get(owner, name).facts.app_id:
+            raise NotKnown(f"the cluster {name!r} is another one by now", where=owner)
 
 
 class OneCluster(ClusterApi):

@@ -86,6 +86,7 @@ class Gateway(BaseHTTPRequestHandler):
     do_GET = do_PUT = do_POST = do_DELETE = answer
 
     def route(self, method: str, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        path, _, app_id = path.partition("?app_id=")
         if path == "/requests":
             return 200, self.requests
         if path == "/answer":
@@ -105,6 +106,8 @@ class Gateway(BaseHTTPRequestHandler):
             return 200, [one.answer() for one in self.clusters.values()]
         if rest[1] not in self.clusters:
             return 404, {"error": {"what": f"no cluster {rest[1]}", "where": "", "fix": "", "exit_code": 1}}
+        if app_id and app_id != self.clusters[rest[1]].app_id:
+            return 404, {"error": {"what": f"{rest[1]} is another one", "where": "", "fix": "", "exit_code": 1}}
         return self.act(method, self.clusters[rest[1]], "/".join(rest[2:]), body)
 
     def create(self, owner: str, body: dict[str, Any]) -> tuple[int, Any]:

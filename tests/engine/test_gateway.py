@@ -212,6 +212,12 @@ def test_spark_scales_and_gives_back(on: Stage, lab: dict[str, Any]) -> None:
     assert on.ask("POST", f"{LAB}/executors/kill", {"ids": [1]}, ANNA).status_code == 400
 
 
+def test_a_driver_that_ends_late_ends_only_its_own(on: Stage, lab: dict[str, Any]) -> None:
+    assert on.ask("DELETE", f"{LAB}?app_id=app-before", token=ANNA).status_code == 404
+    assert on.ask("GET", f"{LAB}?app_id={lab['app_id']}", token=ANNA).json()["state"] != "stopping"
+    assert on.ask("DELETE", f"{LAB}?app_id={lab['app_id']}", token=ANNA).status_code == 200
+
+
 def test_a_gateway_that_is_killed_forgets_nothing(on: Stage, lab: dict[str, Any]) -> None:
     beat(on)
     on.end(signal.SIGKILL)
