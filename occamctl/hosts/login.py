@@ -119,7 +119,8 @@ def _hops(jump: str | None, target: fabric.Connection, ssh: Ssh, seen: set[str])
     if words == "none":
         return []
     first, *rest = [
-        _made(_jump_host(word, ssh), ssh.model_copy(update={"proxy_jump": None})) for word in words.split(",")
+        _made(_jump_host(word, ssh), ssh.model_copy(update={"proxy_jump": None, "port": None}))
+        for word in words.split(",")
     ]
     if first.host in seen or first.original_host in seen:
         return []  # the default for every host names the jump host itself, too
