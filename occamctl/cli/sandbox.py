@@ -23,7 +23,8 @@ def up(
 
     with render.progress() as say:
         made = sandboxes.up(hosts, name, say)
-    render.line(f"{len(made.addresses)} hosts: {', '.join(made.addresses)} (user ops, key {made.key})")
+    count = "1 host" if hosts == 1 else f"{hosts} hosts"
+    render.line(f"{count}: {', '.join(made.addresses)} (user ops, key {made.key})")
     render.line(f"Next: occamctl course up -c {made.folder / 'occam.yaml'}")
 
 

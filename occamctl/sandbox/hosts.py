@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
-import ipaddress
 import os
+import re
 import shutil
-import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,55 +14,16 @@ from occamctl import wait
 from occamctl.engine import images
 from occamctl.engine.client import Engine, speaking_to
 from occamctl.errors import EngineError, SpecError
-from occamctl.sandbox import keys, seed
+from occamctl.hosts.facts import gather
+from occamctl.hosts.machine import LocalMachine
+from occamctl.sandbox import keys, network, recipe, seed
 
 Say = Callable[[str, str], None]
 LABEL = "occam.sandbox"
 USER = "ops"
 MOST = 8
-SSH_PORT = 22
 START_SECONDS = 60
-_RANGE = ipaddress.IPv4Network("10.99.0.0/16")
-# All that Docker 20.10 knows but SYS_RESOURCE, which is not to be had on every machine: so no --privileged.
-_CAPABILITIES = [
-    "AUDIT_CONTROL",
-    "AUDIT_READ",
-    "AUDIT_WRITE",
-    "BLOCK_SUSPEND",
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "KILL",
-    "LEASE",
-    "LINUX_IMMUTABLE",
-    "MAC_ADMIN",
-    "MAC_OVERRIDE",
-    "MKNOD",
-    "NET_ADMIN",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_RAW",
-    "SETFCAP",
-    "SETGID",
-    "SETPCAP",
-    "SETUID",
-    "SYSLOG",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_CHROOT",
-    "SYS_MODULE",
-    "SYS_NICE",
-    "SYS_PACCT",
-    "SYS_PTRACE",
-    "SYS_RAWIO",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "WAKE_ALARM",
-]
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 
 
 @dataclass(frozen=True)
@@ -97,6 +56,13 @@ def state_folder() -> Path:
     return Path(root) / "occam" / "sandbox"
 
 
+def _folder(name: str) -> Path:
+    """Files of one sandbox. Raises SpecError when it cannot be called so."""
+    if not _NAME.fullmatch(name):
+        raise SpecError(f"{name!r} is no name for a sandbox", fix="small letters, digits and -, a letter first")
+    return state_folder() / name
+
+
 def up(
     hosts: int,
     *,
@@ -112,12 +78,12 @@ def up(
     """
     if not 1 <= hosts <= MOST:
         raise SpecError(f"{hosts} hosts: from 1 to {MOST} can be made")
+    folder = _folder(name)
     engine = Engine.local()
     image = images.host_image()
     images.ensure_built(engine, image, lambda text: say("", text))
-    folder = state_folder() / name
     public = keys.ensure_pair(folder / "id_ed25519")
-    subnet = _ensure_network(engine, name)
+    subnet = network.ensure(engine, _network(name), {LABEL: name}, gather(LocalMachine()).routes)
     given = options or {}
 
     def make(number: int) -> str:
@@ -146,26 +112,8 @@ def _course_file(made: Sandbox) -> None:
         roster.write_text("username,name,email,group\nanna.rossi,Anna Rossi,,\nb_bianchi,Bruno Bianchi,,\n")
 
 
-def _ensure_network(engine: Engine, name: str) -> ipaddress.IPv4Network:
-    with speaking_to(engine.name):
-        there = engine.api.networks()
-        used = [
-            ipaddress.ip_network(part["Subnet"])
-            for one in there
-            for part in (one["IPAM"].get("Config") or [])
-            if ":" not in part.get("Subnet", ":")
-        ]
-        for one in there:
-            if one["Name"] == f"occam-sandbox-{name}":
-                return ipaddress.IPv4Network(one["IPAM"]["Config"][0]["Subnet"])
-        subnet = next(part for part in _RANGE.subnets(new_prefix=24) if not any(part.overlaps(one) for one in used))
-        engine.api.create_network(
-            f"occam-sandbox-{name}",
-            driver="bridge",
-            ipam={"Config": [{"Subnet": str(subnet)}]},
-            labels={LABEL: name},
-        )
-        return subnet
+def _network(name: str) -> str:
+    return f"occam-sandbox-{name}"
 
 
 def host_name(name: str, number: int) -> str:
@@ -192,8 +140,17 @@ def _ensure_host(
             engine.api.create_volume(volume, labels={LABEL: name})
             if tags:
                 seed.seed(engine, volume, tags, lambda text: say(container, text))
-            _create(engine, name, container, volume, address, image, options)
-            engine.api.put_archive(container, "/", _file("etc/occam/authorized_keys", public.encode()))
+            recipe.create(
+                engine,
+                container,
+                image=image,
+                network=_network(name),
+                address=address,
+                volume=volume,
+                labels={LABEL: name},
+                options=options,
+                public_key=public,
+            )
         if not there or there[0]["State"] != "running":
             engine.api.start(container)
     # Without an engine the entrypoint ends as `sleep`, when the packages are off.
@@ -208,53 +165,6 @@ def _ensure_host(
         fix=f"docker exec {container} cat /var/log/dockerd.log",
     )
     say(container, f"up at {address}")
-
-
-def _create(
-    engine: Engine, name: str, container: str, volume: str, address: str, image: str, options: Mapping[str, str]
-) -> None:
-    """No --privileged; the engine in the container has its own data volume."""
-    network = f"occam-sandbox-{name}"
-    host_config: dict[str, Any] = engine.api.create_host_config(
-        cap_add=list(_CAPABILITIES),
-        security_opt=["seccomp=unconfined", "apparmor=unconfined"],
-        device_cgroup_rules=["a *:* rwm"],
-        binds=["/sys/fs/cgroup:/sys/fs/cgroup:rw", f"{volume}:/var/lib/docker"],
-        network_mode=network,
-    )
-    # What `docker run --security-opt systempaths=unconfined` sends: an engine writes to /proc/sys for its networks.
-    host_config |= {"MaskedPaths": [], "ReadonlyPaths": []}
-    engine.api.create_container(
-        image,
-        name=container,
-        hostname=container,
-        labels={LABEL: name},
-        environment={**_dns(), **options},
-        host_config=host_config,
-        networking_config=engine.api.create_networking_config(
-            {network: engine.api.create_endpoint_config(ipv4_address=address)}
-        ),
-    )
-
-
-def _dns() -> dict[str, str]:
-    """This machine's name server, for containers in the pretend hosts: the one that Docker gives these is theirs."""
-    lines = Path("/etc/resolv.conf").read_text().splitlines() if Path("/etc/resolv.conf").exists() else []
-    servers = [line.split()[1] for line in lines if line.startswith("nameserver") and len(line.split()) > 1]
-    usable = [server for server in servers if not server.startswith("127.")]
-    return {"OCCAM_DNS": usable[0]} if usable else {}
-
-
-def _file(path: str, content: bytes) -> bytes:
-    made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode="w") as archive:
-        folder = tarfile.TarInfo(str(Path(path).parent))
-        folder.type, folder.mode = tarfile.DIRTYPE, 0o755
-        archive.addfile(folder)
-        entry = tarfile.TarInfo(path)
-        entry.size, entry.mode = len(content), 0o644
-        archive.addfile(entry, io.BytesIO(content))
-    return made.getvalue()
 
 
 def _host_key(engine: Engine, name: str, number: int, address: str) -> str:
@@ -287,14 +197,16 @@ def listed() -> list[dict[str, Any]]:
 
 def find(name: str) -> Sandbox:
     """The sandbox with this name. Raises SpecError when there is none."""
+    folder = _folder(name)
     addresses = tuple(row["address"] for row in listed() if row["sandbox"] == name)
     if not addresses:
         raise SpecError(f"no sandbox {name!r}", fix="see: occamctl sandbox list")
-    return Sandbox(name, addresses, state_folder() / name)
+    return Sandbox(name, addresses, folder)
 
 
 def down(name: str, say: Say = lambda where, what: None) -> bool:
     """Remove a sandbox with all that is in it; False when there is nothing of it. The host image stays as a cache."""
+    folder = _folder(name)
     engine = Engine.local()
     ours = {"label": [f"{LABEL}={name}"]}
     with speaking_to(engine.name):
@@ -308,7 +220,7 @@ def down(name: str, say: Say = lambda where, what: None) -> bool:
             _remove_volume(engine, one["Name"])
         for one in networks:
             engine.api.remove_network(one["Id"])
-    shutil.rmtree(state_folder() / name, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
     return bool(containers or volumes or networks)
 
 
