@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -131,9 +132,9 @@ def _buffered(reader: Any, source: Any) -> bytes:
 
 
 def _talk(raw: _Raw, stdin: bytes, deadline: float) -> tuple[bytes, bytes]:
-    """Send all of `stdin`, then read the engine's multiplexed stream to its end. Raises TimeoutError."""
-    if stdin:
-        raw.send(stdin, deadline)
+    """Send all of `stdin` while reading the engine's multiplexed stream to its end. Raises TimeoutError."""
+    if stdin:  # beside the reading: a command that answers before it has read everything would wait for ever
+        threading.Thread(target=_feed, args=(raw, stdin, deadline), daemon=True).start()
     streams = {_STDOUT: bytearray(), _STDERR: bytearray()}
     buffer = bytearray()
     while piece := raw.receive(deadline):
@@ -147,6 +148,13 @@ def _talk(raw: _Raw, stdin: bytes, deadline: float) -> tuple[bytes, bytes]:
         if time.monotonic() > deadline:
             raise TimeoutError
     return bytes(streams[_STDOUT]), bytes(streams[_STDERR])
+
+
+def _feed(raw: _Raw, stdin: bytes, deadline: float) -> None:
+    try:
+        raw.send(stdin, deadline)
+    except OSError:  # the command ended without reading everything, or the one who reads tells that it took too long
+        return
 
 
 class _Connection(urllib3.connection.HTTPConnection):

@@ -339,8 +339,9 @@ def test_the_api_over_ssh(engines: tuple[Engine, Engine]) -> None:
     assert set(names) == {"plain-host1"}
     made = one.api.create_container("tiny:1", ["sleep", "600"], host_config=one.api.create_host_config(init=False))
     one.api.start(made["Id"])
-    content = os.urandom(5_000_000)
+    content = os.urandom(20_000_000)  # more than every buffer on the way holds
     assert one.exec(made["Id"], ["cat"], content) == (0, content, b"")
+    assert one.exec(made["Id"], ["sh", "-c", "exit 3"], content) == (3, b"", b"")
     assert one.exec(made["Id"], ["sh", "-c", "echo out; echo err >&2; exit 4"]) == (4, b"out\n", b"err\n")
     with pytest.raises(TookTooLong):
         one.exec(made["Id"], ["sleep", "50"], seconds=1)
