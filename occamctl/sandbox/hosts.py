@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,21 +95,28 @@ def up(
         addresses = tuple(pool.map(make, range(1, hosts + 1)))
     made = Sandbox(name, addresses, folder)
     made.known_hosts.write_text("".join(_host_key(engine, name, n, address) for n, address in enumerate(addresses, 1)))
-    _course_file(made)
+    _course_file(made, say)
     return made
 
 
-def _course_file(made: Sandbox) -> None:
-    """A course file for the sandbox; one that is there is the user's by now."""
+def _course_file(made: Sandbox, say: Say) -> None:
+    """A course file for the sandbox; one that somebody has changed is theirs."""
     file, roster = made.folder / "occam.yaml", made.folder / "roster.csv"
-    if not file.exists():
-        file.write_text(
-            f"version: 1\ncourse: {made.name}\ntitle: A rehearsal\ninstructors: [instructor]\nstudents: roster.csv\n\n"
-            f"# Pretend hosts of `occamctl sandbox`\n{made.as_yaml()}\n"
-            "notebook: {cpu_limit: 2, mem_limit: 2G}\nspark: {worker: {cpus: 1, memory: 1G}}\n"
-        )
+    ours = [_course_text(replace(made, addresses=made.addresses[:count])) for count in range(1, MOST + 1)]
+    if not file.exists() or file.read_text() in ours:
+        file.write_text(_course_text(made))
+    elif any(address not in file.read_text() for address in made.addresses):
+        say("", f"{file} is left as you changed it: see its hosts")
     if not roster.exists():
         roster.write_text("username,name,email,group\nanna.rossi,Anna Rossi,,\nb_bianchi,Bruno Bianchi,,\n")
+
+
+def _course_text(made: Sandbox) -> str:
+    return (
+        f"version: 1\ncourse: {made.name}\ntitle: A rehearsal\ninstructors: [instructor]\nstudents: roster.csv\n\n"
+        f"# Pretend hosts of `occamctl sandbox`\n{made.as_yaml()}\n"
+        "notebook: {cpu_limit: 2, mem_limit: 2G}\nspark: {worker: {cpus: 1, memory: 1G}}\n"
+    )
 
 
 def _network(name: str) -> str:

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cryptography.hazmat.primitives.serialization import load_ssh_private_key, load_ssh_public_key
 
 from occamctl import sandbox
 from occamctl.errors import SpecError
-from occamctl.sandbox import keys, network, seed
+from occamctl.sandbox import keys, network
 from occamctl.spec.course import Ssh
 
 RANGE = ipaddress.IPv4Network("10.99.0.0/16")
@@ -35,29 +34,6 @@ def test_the_first_free_addresses_are_taken(used: list[str], first: str) -> None
 def test_a_full_range_has_nothing_free() -> None:
     assert list(network.free(RANGE, ["10.0.0.0/8"])) == []
     assert len(list(islice(network.free(RANGE, []), 300))) == 256
-
-
-def test_chain_ids_are_those_of_the_engine() -> None:
-    """Three layers of an image, and the folders that an engine (20.10) keeps them in."""
-    layers = [
-        "sha256:7678bdff6b19f99636ae7266163936c9e63cc640b56977d2e70e3b7cb4c5d392",
-        "sha256:e4c5ee35d71ce00fb0ec47a81b1537b3636204c1ef5a7007708cf991d9d9698a",
-        "sha256:de7f48a940a7865cf2809d256eea7648339e623eca1b89139ee05a41ce5b3ec6",
-    ]
-    assert list(seed._chains(layers)) == [
-        "7678bdff6b19f99636ae7266163936c9e63cc640b56977d2e70e3b7cb4c5d392",
-        "62f6524c54ee17e71fdf7ade3803cb0ea986924341fb1eb2b84e5f42b7b98617",
-        "81bc2ad0f530e8ab2a424466a6159c48a5f7dfdfb0442224943bcf038bc687dd",
-    ]
-
-
-def test_the_key_is_its_owners_alone_and_stays(tmp_path: Path) -> None:
-    key = tmp_path / "new" / "id_ed25519"
-    public = keys.ensure_pair(key)
-    assert key.stat().st_mode & 0o777 == 0o600
-    pair = load_ssh_private_key(key.read_bytes(), None)
-    assert pair.public_key() == load_ssh_public_key(public.encode())
-    assert keys.ensure_pair(key) == public
 
 
 def test_what_goes_into_a_course_file(tmp_path: Path) -> None:
