@@ -25,6 +25,8 @@ def list_(config: Config = Path("occam.yaml"), output: Output = "table") -> None
     with open_course(config, manager_only=True) as session:
         session.all_here()
         rows = notebooks.listed(session)
+    if output == "table":
+        rows = [row | {"since": str(row.get("since") or "")[:19].replace("T", " ")} for row in rows]
     render.table("", _COLUMNS, rows, output)
 
 

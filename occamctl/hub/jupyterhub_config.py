@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from occamctl.hub import roles, settings
 from occamctl.hub.accounts import Accounts
+from occamctl.hub.addresses import SystemNames
 
 if TYPE_CHECKING:
 
@@ -37,6 +38,7 @@ c.JupyterHub.hub_connect_url = hub.hub_url
 c.ConfigurableHTTPProxy.should_start = False
 c.ConfigurableHTTPProxy.api_url = hub.proxy_api
 c.ConfigurableHTTPProxy.auth_token = hub.secret("proxy-token")
+c.JupyterHubHTTPClient.connector_options = {"resolver": SystemNames(), "use_dns_cache": False}
 c.JupyterHub.last_activity_interval = 5
 """Seconds; routes are compared at the same time, so a proxy that restarted has them back so soon."""
 

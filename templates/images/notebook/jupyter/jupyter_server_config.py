@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import aiohttp.connector
+from aiohttp.resolver import ThreadedResolver
+
+# JupyterHub's client would ask through c-ares, which keeps an address as long as the engine's name server allows: ten
+# minutes, in which nobody could open a notebook after the hub was replaced. The client takes no settings here.
+aiohttp.connector.DefaultResolver = ThreadedResolver  # type: ignore[misc]
+
 c = get_config()  # noqa: F821
 
 c.ServerApp.ip = "0.0.0.0"
