@@ -20,6 +20,7 @@ from paramiko.ssh_exception import (
     AuthenticationException,
     BadHostKeyException,
     ChannelException,
+    NoValidConnectionsError,
     PasswordRequiredException,
     SSHException,
 )
@@ -140,8 +141,9 @@ def _speaking(
 ) -> Iterator[None]:
     """Translate the libraries' errors, once. `name` is who is spoken to, `before` the hop on the way to it."""
     user = made.user if made else ""
+    port = f"-p {made.port} " if made and int(made.port) != 22 else ""
     step = f"-J {before.user}@{before.host} " if before else ""
-    try_it = f"try: ssh {step}{f'{user}@' if user else ''}{name} true"
+    try_it = f"try: ssh {step}{port}{f'{user}@' if user else ''}{name} true"
     try:
         yield
     except UnknownKey as error:
@@ -169,7 +171,16 @@ def _speaking(
             raise _refused(where, user, name) from error
         raise HostError(f"cannot connect: {error}", where=where, fix=try_it) from error
     except (OSError, EOFError) as error:
-        raise HostError("cannot connect", where=where, fix=try_it) from error
+        raise HostError(f"cannot connect{_why(error)}", where=where, fix=try_it) from error
+
+
+def _why(error: OSError | EOFError) -> str:
+    """The system's own words, which the library hides behind "[Errno None]"."""
+    if isinstance(error, TimeoutError):
+        return ": no answer in time"
+    said = next(iter(error.errors.values()), error) if isinstance(error, NoValidConnectionsError) else error
+    words = said.strerror if isinstance(said, OSError) else ""
+    return f": {words}" if words else ""
 
 
 def _refused(where: str, user: str, name: str) -> HostError:
