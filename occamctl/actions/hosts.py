@@ -75,6 +75,15 @@ def prepare(session: Session, say: Say) -> dict[str, list[str]]:
     return done
 
 
+def undo(session: Session, say: Say) -> dict[str, list[str]]:
+    """Take away the engines that `prepare` installed; what was done on each host. Others' engines stay."""
+    done, errors = each(
+        session.machines, lambda host: engines.undo_prepare(session.machines[host], lambda text: say(host, text))
+    )
+    session.errors.update(errors)
+    return done
+
+
 def run(session: Session, command: Sequence[str], *, sudo: bool, seconds: float) -> dict[str, Ran]:
     """Run a command on every host at the same time. Hosts that failed to run it are in `session.errors`."""
     done, errors = each(

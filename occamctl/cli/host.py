@@ -30,7 +30,10 @@ def list_hosts(config: Config = Path("occam.yaml"), output: Output = "table") ->
 
 
 @app.command()
-def prepare(config: Config = Path("occam.yaml")) -> None:
+def prepare(
+    config: Config = Path("occam.yaml"),
+    undo: Annotated[bool, typer.Option("--undo", help="Take away the engines that prepare installed.")] = False,
+) -> None:
     """Install a container engine where there is none.  Example: occamctl host prepare"""
     from occamctl import render
     from occamctl.actions import hosts as action
@@ -38,9 +41,10 @@ def prepare(config: Config = Path("occam.yaml")) -> None:
 
     with open_course(config) as session:
         with render.progress(session.machines) as say:
-            done = action.prepare(session, say)
+            done = action.undo(session, say) if undo else action.prepare(session, say)
+        nothing = "nothing of ours is there" if undo else "an engine runs already; nothing to do"
         for host, did in done.items():
-            render.line(f"{host}: {', '.join(did) if did else 'an engine runs already; nothing to do'}")
+            render.line(f"{host}: {', '.join(did) if did else nothing}")
         action.raise_errors(session.errors)
 
 
