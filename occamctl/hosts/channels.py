@@ -18,15 +18,17 @@ class Lost(Exception):
     """The connection ended before the command did."""
 
 
-def opened(transport: paramiko.Transport, command: str, seconds: float) -> paramiko.Channel:
+def opened(transport: paramiko.Transport, command: str, seconds: float, one_by_one: threading.Lock) -> paramiko.Channel:
     """A channel that runs `command`. Raises SSHException when the host gives none in time.
 
     sshd allows a number of channels at once (MaxSessions) and frees an ended one a moment late: so it is asked again.
+    Under a lock, since the library tells a refusal to whichever thread waits for a channel.
     """
     deadline = time.monotonic() + seconds
     while True:
         try:
-            channel = transport.open_session(timeout=seconds)
+            with one_by_one:
+                channel = transport.open_session(timeout=seconds)
         except ChannelException as refused:
             if time.monotonic() > deadline:
                 raise SSHException("sshd gives no more sessions on this connection (MaxSessions)") from refused

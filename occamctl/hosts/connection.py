@@ -22,6 +22,8 @@ from occamctl.wait import Together
 __all__ = ["LOCAL", "HostConnection", "LocalMachine", "Machine", "Ran", "connect_all"]
 
 MOST_AT_ONCE = 16
+MOST_COMMANDS = 3
+"""At once on a host: sshd allows ten sessions, of which six are the engine's (engine/client.py) and one the lock's."""
 ENGINE_SOCKET = "/var/run/docker.sock"
 ALIVE_SECONDS = 15
 DEAD_SECONDS = 45
@@ -45,6 +47,8 @@ class HostConnection:
         self._asking = threading.RLock()
         self._root: tuple[tuple[str, ...], str] | None = None
         self._via = ""
+        self._opening = threading.Lock()
+        self._commands = threading.BoundedSemaphore(MOST_COMMANDS)
         self._way = log_in(host, ssh)
         for hop in self._way:
             _watch(hop.client.get_transport())
@@ -53,7 +57,8 @@ class HostConnection:
 
     def _open(self, command: Sequence[str]) -> paramiko.Channel:
         try:
-            return channels.opened(self._way[-1].client.get_transport(), shlex.join(command), self._seconds)
+            transport = self._way[-1].client.get_transport()
+            return channels.opened(transport, shlex.join(command), self._seconds, self._opening)
         except (SSHException, OSError, EOFError) as error:
             raise HostError(f"the connection is of no use: {error}", where=self.name, fix="run it again") from error
 
@@ -70,7 +75,11 @@ class HostConnection:
         return checked(self._ran([*prefix, *command], first + stdin, seconds), command, self.name, check=check)
 
     def _ran(self, command: Sequence[str], stdin: str, seconds: float) -> Ran:
-        channel, what = self._open(command), shlex.join(command)[:80]
+        what = shlex.join(command)[:80]
+        with self._commands:
+            return self._to_its_end(self._open(command), what, stdin, seconds)
+
+    def _to_its_end(self, channel: paramiko.Channel, what: str, stdin: str, seconds: float) -> Ran:
         try:
             return channels.finish(channel, stdin.encode(), seconds)
         except TimeoutError:
@@ -157,7 +166,11 @@ class HostConnection:
 def _watch(transport: paramiko.Transport) -> None:
     """Notice when the other side is gone."""
     transport.set_keepalive(ALIVE_SECONDS)
-    if isinstance(transport.sock, socket.socket) and hasattr(socket, "TCP_USER_TIMEOUT"):
+    if not isinstance(transport.sock, socket.socket):
+        return
+    # Small packets go at once: waiting for more costs 40 ms for each command.
+    transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
         transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_SECONDS * 1000)
 
 

@@ -366,6 +366,21 @@ def test_the_api_over_ssh(engines: tuple[Engine, Engine]) -> None:
     two.api.remove_image("tiny:1")
 
 
+def test_one_connection_carries_many_calls_commands_and_a_lock(connect: Connect) -> None:
+    host = connect(1)
+    engine = Engine.through(host.name, host.docker_channel)
+    with holding(host, "many"), ThreadPoolExecutor(24) as pool:
+        calls = [pool.submit(engine.api.info) for _ in range(40)]
+        commands = [pool.submit(host.run, ["sleep", "0.3"]) for _ in range(16)]
+        assert {call.result(60)["Name"] for call in calls} == {"plain-host1"}
+        assert {command.result(60).code for command in commands} == {0}
+    began = time.monotonic()
+    for _ in range(10):
+        host.run(["true"])
+    assert time.monotonic() - began < 5
+    engine.close()
+
+
 def test_nothing_is_left_open(plain: sandbox.Sandbox) -> None:
     def open_now() -> int:
         return len(os.listdir("/proc/self/fd"))
