@@ -79,6 +79,8 @@ class Notebooks:
             there = seen.services.get(self._names.notebook(user))
             home = self._home(user, there, seen)
             if seen.down(home.node):
+                seen = self._sight.look(0)  # it may have come back since the last look
+            if seen.down(home.node):
                 return self._view(user, seen, there)
             mark = names.digest(json.dumps(dict(environment), sort_keys=True))
             if there and there["Spec"]["Labels"].get(ENV) == mark and _alive(self._newest(user), there):
@@ -201,7 +203,7 @@ class Notebooks:
         if there is None:
             return "failed", "the host of your home is down; your files are safe on it", ""
         task = seen.newest(there["Spec"]["Name"])
-        since = task.created if task else there["UpdatedAt"]
+        since = _moment(task.created if task else there["UpdatedAt"])
         if _replicas(there) == 0:
             why = self._failed.get(user, "")
             return "failed" if why else "stopped", why, since
@@ -239,9 +241,7 @@ class Notebooks:
             pending = _STATES.get(task.state) == "pending"
             age = time.time() - seconds_of(task.created if pending else task.timestamp)
             if task.state == "running":
-                if labels.get(HOME_STATE) == "new" and (
-                    age > self._settings.kept_after or _answers(task, self._settings)
-                ):
+                if labels.get(HOME_STATE) == "new" and _used(task, age, self._settings):
                     with suppress(OccamError):
                         swarm.relabel_service(self._engine, one["Spec"]["Name"], {HOME_STATE: "kept"})
             elif task.state in _STATES:
@@ -291,8 +291,10 @@ def _alive(task: swarm.Task | None, there: Mapping[str, Any]) -> bool:
     return _replicas(there) > 0 and task is not None and task.state in swarm.RUNNING_STATES
 
 
-def _answers(task: swarm.Task, settings: Settings) -> bool:
+def _used(task: swarm.Task, age: float, settings: Settings) -> bool:
     """Whether the server's port is open: its entrypoint has then done all that it does to a home."""
+    if settings.kept_after and age > settings.kept_after:
+        return True
     address = task.addresses.get(settings.hub_net)
     if not address:
         return False
@@ -306,3 +308,8 @@ def _answers(task: swarm.Task, settings: Settings) -> bool:
 def seconds_of(moment: str) -> float:
     """Seconds since 1970 of an ISO date; the engine writes nanoseconds, which Python 3.11 cuts off."""
     return datetime.fromisoformat(moment).timestamp()
+
+
+def _moment(engines: str) -> str:
+    """The engine's date to the second: it writes nanoseconds, which nobody needs to see."""
+    return datetime.fromisoformat(engines).isoformat(timespec="seconds")

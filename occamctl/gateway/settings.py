@@ -56,8 +56,9 @@ class Settings:
     port: int = PORT
     engine: str = "/var/run/docker.sock"
     secrets: Path = Path("/run/secrets")
-    kept_after: int = 60
-    """Seconds of running after which a home counts as used even when its notebook cannot be reached from here."""
+    kept_after: int = 0
+    """For a gateway outside of the course's network: seconds of running after which a home counts as used. 0: when its
+    notebook's server answers, which is certain; a home that counts as used too early could never be opened."""
 
     @property
     def names(self) -> names.Names:
@@ -120,5 +121,5 @@ def _settings(told: Mapping[str, Any]) -> Settings:
         port=int(told.get("port", PORT)),
         engine=told.get("engine", "/var/run/docker.sock"),
         secrets=Path(told.get("secrets", "/run/secrets")),
-        kept_after=int(told.get("kept_after", 60)),
+        kept_after=int(told.get("kept_after", 0)),
     )

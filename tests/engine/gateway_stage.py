@@ -102,7 +102,7 @@ class Stage:
             "port": self.port,
             "engine": str(self.folder / "docker.sock"),
             "secrets": str(self.folder),
-            "kept_after": 1,
+            "kept_after": 4,
         }
         (self.folder / "gateway.json").write_text(json.dumps(told))
         self.up()

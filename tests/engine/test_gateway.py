@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -42,14 +43,53 @@ def notebook(on: Stage) -> dict[str, Any]:
     return on.until(f"{HERS}/notebook", lambda seen: seen["state"] == "running", "the notebook")
 
 
+@pytest.fixture(scope="module")
+def answers() -> dict[str, Any]:
+    """What the last creation of Anna's cluster answered; its secret is never told again."""
+    return {}
+
+
+class Kernel:
+    """Renews the lease of Anna's cluster while it is alive, as her notebook's library does."""
+
+    def __init__(self, on: Stage) -> None:
+        self._on, self._dead = on, threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread.start()
+
+    def _beat(self) -> None:
+        while not self._dead.wait(1):
+            with suppress(requests.RequestException):
+                self._on.ask("PUT", f"{LAB}/lease", {"registered": 2, "jobs": False}, ANNA)
+
+    def die(self) -> None:
+        self._dead.set()
+        self._thread.join()
+
+
 @pytest.fixture
-def lab(on: Stage, notebook: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A cluster of two workers, as the student's library asks for it."""
-    made = on.ask("POST", f"{HERS}/clusters", wish("lab", 2), ANNA)
-    assert made.status_code == 201, made.text
+def kernel(on: Stage) -> Iterator[Kernel]:
+    made = Kernel(on)
+    yield made
+    made.die()
+
+
+@pytest.fixture
+def lab(on: Stage, notebook: dict[str, Any], answers: dict[str, Any], kernel: Kernel) -> dict[str, Any]:
+    """A cluster of two workers, as the student's library asks for it; the one that a test before left, if it did."""
+
+    def there() -> int:
+        if (seen := on.ask("PUT", f"{LAB}/workers", {"workers": 2}, ANNA)).status_code == 200:
+            return seen.status_code
+        made = on.ask("POST", f"{HERS}/clusters", wish("lab", 2), ANNA)
+        if made.status_code == 201:
+            answers.update(made.json())
+        return made.status_code
+
+    # The one before may just be ending: then its name is still taken.
+    wait.until(there, lambda status: status in (200, 201), "a cluster", seconds=30)
     on.until(LAB, all_run(2), "two workers")
-    yield made.json()
-    on.ask("DELETE", LAB, token=ANNA)
+    return answers
 
 
 def wish(name: str, workers: int, **more: Any) -> dict[str, Any]:
@@ -156,19 +196,16 @@ def test_everybody_acts_in_their_own_name(on: Stage, token: str, method: str, pa
 
 
 def test_a_killed_worker_is_replaced_with_a_new_number(on: Stage, lab: dict[str, Any]) -> None:
-    before = ids(beat(on))
-    victim = swarm.tasks(on.engine, service_name=NAMES.executor(USER, "lab", 0))[0]
+    before = ids(on.ask("GET", LAB).json())
+    lost = min(before)
+    victim = swarm.tasks(on.engine, service_name=NAMES.executor(USER, "lab", int(lost)))[0]
     number = 1 if hostname(on, victim.node_id) == gateway_stage.host(1) else 2
     inside(number, ["docker", "kill", victim.container_id])
-
-    def replaced() -> dict[str, Any]:
-        time.sleep(0.3)
-        return beat(on)
-
-    seen = wait.until(replaced, lambda seen: ids(seen) == {"1", "2"}, "a replacement", seconds=40)
-    assert before == {"0", "1"}
-    assert "exit 137" in next(one["message"] for one in seen["executors"] if one["id"] == "0")
-    assert NAMES.executor(USER, "lab", 0) not in on.services("executor")
+    seen = on.until(LAB, lambda seen: lost not in ids(seen) and len(ids(seen)) == 2, "a replacement")
+    (new,) = ids(seen) - before
+    assert int(new) > max(int(one) for one in before)
+    assert "exit 137" in next(one["message"] for one in seen["executors"] if one["id"] == lost)
+    assert NAMES.executor(USER, "lab", int(lost)) not in on.services("executor")
 
 
 def hostname(on: Stage, node: str) -> str:
@@ -181,12 +218,12 @@ def inside(number: int, command: list[str]) -> None:
 
 
 def test_a_start_that_fails_ends_whole_and_says_why(on: Stage, notebook: dict[str, Any]) -> None:
-    assert on.ask("POST", f"{HERS}/clusters", wish("broken", 2), ANNA).status_code == 201
+    assert on.ask("POST", f"{HERS}/clusters", wish("broken", 1), ANNA).status_code == 201
     seen = on.until(f"{HERS}/clusters/broken", lambda seen: seen["state"] == "failed", "the failure")
     assert "out of luck" in seen["message"]
-    assert on.services("executor") == []
-    assert [name for name in on.secrets() if "-broken-" in name] == []
-    assert on.ask("GET", f"{HERS}/quota", token=ANNA).json()["workers"]["held"] == 0
+    assert [name for name in on.services("executor") + on.secrets() if "-broken-" in name] == []
+    held = [one["wanted"] for one in on.ask("GET", f"{HERS}/clusters").json() if one["name"] != "broken"]
+    assert on.ask("GET", f"{HERS}/quota", token=ANNA).json()["workers"]["held"] == sum(held)
     on.ask("DELETE", f"{HERS}/clusters/broken", token=ANNA)
 
 
@@ -205,10 +242,11 @@ def test_refusals_come_at_once_with_numbers(on: Stage, lab: dict[str, Any]) -> N
 
 def test_spark_scales_and_gives_back(on: Stage, lab: dict[str, Any]) -> None:
     assert on.ask("PUT", f"{LAB}/executors", {"total": 3}, ANNA).json()["wanted"] == 3
-    on.until(LAB, all_run(3), "three workers")
-    on.ask("POST", f"{LAB}/executors/kill", {"ids": ["1", "99"]}, ANNA)
+    before = ids(on.until(LAB, all_run(3), "three workers"))
+    middle = sorted(before, key=int)[1]
+    on.ask("POST", f"{LAB}/executors/kill", {"ids": [middle, "9999"]}, ANNA)
     seen = on.ask("PUT", f"{LAB}/executors", {"total": 2}, ANNA).json()
-    assert ids(seen) == {"0", "2"}
+    assert ids(seen) == before - {middle}
     assert on.ask("POST", f"{LAB}/executors/kill", {"ids": [1]}, ANNA).status_code == 400
 
 
@@ -218,24 +256,24 @@ def test_a_driver_that_ends_late_ends_only_its_own(on: Stage, lab: dict[str, Any
     assert on.ask("DELETE", f"{LAB}?app_id={lab['app_id']}", token=ANNA).status_code == 200
 
 
-def test_a_gateway_that_is_killed_forgets_nothing(on: Stage, lab: dict[str, Any]) -> None:
-    beat(on)
+def test_a_gateway_that_is_killed_forgets_nothing(on: Stage, lab: dict[str, Any], kernel: Kernel) -> None:
+    kernel.die()
+    before = ids(beat(on))
     on.end(signal.SIGKILL)
     time.sleep(LEASE)  # nobody could be heard meanwhile
     on.up()
     seen = on.ask("GET", LAB, token=ANNA).json()
-    assert (seen["wanted"], ids(seen) | ids(seen, "pending")) == (2, {"0", "1"})
+    assert (seen["wanted"], ids(seen) | ids(seen, "pending")) == (2, before)
     assert seen["app_id"] == lab["app_id"]
     assert seen["lease_left"] > LEASE  # a whole grace period
     assert on.ask("PUT", f"{LAB}/workers", {"workers": 3}, ANNA).json()["wanted"] == 3
-    assert "2" in ids(on.until(LAB, all_run(3), "three workers"))
+    assert ids(on.until(LAB, all_run(3), "three workers")) > before
 
 
-def test_silence_ends_a_cluster_and_heartbeats_keep_it(on: Stage, lab: dict[str, Any]) -> None:
-    end = time.monotonic() + LEASE + 3
-    while time.monotonic() < end:
-        assert beat(on)["state"] == "running"
-        time.sleep(1)
+def test_silence_ends_a_cluster_and_heartbeats_keep_it(on: Stage, lab: dict[str, Any], kernel: Kernel) -> None:
+    time.sleep(LEASE + 2)
+    assert on.ask("GET", LAB).json()["state"] == "running"
+    kernel.die()
     wait.until(
         lambda: on.ask("GET", LAB).status_code, lambda status: status == 404, "the lease's end", seconds=LEASE + 30
     )
@@ -293,7 +331,7 @@ def test_a_lost_host_costs_workers_but_no_home(on: Stage, lab: dict[str, Any], n
         def moved(seen: dict[str, Any]) -> bool:
             return {one["node"] for one in seen["executors"] if one["state"] == "running"} == {gateway_stage.host(1)}
 
-        wait.until(lambda: beat(on), lambda seen: moved(seen) and len(ids(seen)) == 2, "both workers", seconds=40)
+        on.until(LAB, lambda seen: moved(seen) and len(ids(seen)) == 2, "both workers", seconds=40)
     finally:
         local.api.start(gateway_stage.host(2))
     wait.until(lambda: sum(one.usable for one in swarm.nodes(on.engine)), lambda many: many == 2, "host 2", seconds=60)
