@@ -144,8 +144,7 @@ class Notebooks:
             swarm.scale_service(self._engine, name, 0)
             self._until_gone(user)
             home = home_of(there["Spec"]["Labels"])
-            if home.state == "kept" or swarm.tasks(self._engine, service_name=name):
-                swarm.ensure_secret(self._engine, memory(self._settings, user, home))
+            swarm.ensure_secret(self._engine, memory(self._settings, user, home))
             swarm.remove_service(self._engine, name)
             mine = {names.COURSE: self._settings.course, names.OWNER: user, names.KIND: "notebook"}
             swarm.wait_absent(self._engine, mine, seconds=STOP)
