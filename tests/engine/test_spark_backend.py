@@ -264,6 +264,26 @@ def test_a_cluster_that_was_taken_away_ends_the_session(stage: Stage) -> None:
     assert said == [False, None, 3]
 
 
+def test_the_magic_gives_spark_and_sc(stage: Stage) -> None:
+    cells = [
+        "%load_ext occam",
+        "%sc",
+        "%sc two",
+        "%sc 1",
+        "print(sc.parallelize([1, 2]).sum(), spark.sparkContext is sc)",
+    ]
+    typed = " ".join(f"'{line}'" for line in [*cells, "%sc", "%sc stop"])
+    said = stage.shell(f"""
+        export OCCAM_DRIVER_HOST=$(hostname -i) IPYTHONDIR=/tmp/ipython
+        printf '%s\\n' {typed} | ipython --simple-prompt --colors=NoColor 2>&1
+    """)
+    assert "No Spark here yet" in said
+    assert "Refused: %sc does not know 'two'" in said
+    assert "Traceback" not in said
+    assert "3 True" in said
+    assert "on cluster lab; workers: 1, 1 core" in said
+
+
 def test_an_executor_with_another_secret_is_refused(stage: Stage) -> None:
     arguments = {"wrong": settings.executor_args("another-secret-0123456789"), "right": ""}
     said = stage.python(f"""
@@ -297,7 +317,7 @@ def test_the_notebooks_driver_maps_its_archive(stage: Stage) -> None:
         said = [sum("shared objects file" in line for line in lines), len(lines)]
     """)
     shared, loaded = said
-    assert shared > 0.8 * loaded, f"{shared} of {loaded} classes come from an archive"
+    assert shared > 10_000, f"{shared} of {loaded} classes come from an archive"
 
 
 EXECUTOR = (
@@ -318,16 +338,14 @@ def test_an_executor_that_still_waits_ends_at_once_when_told(stage: Stage) -> No
 
 
 def test_a_connect_server_runs_on_the_same_backend(stage: Stage) -> None:
-    secret = "connect-secret-0123456789"
-    driver = settings.Driver("connect", f"http://127.0.0.1:{PORT}", USER, "lab", "app-connect", 4 << 30)
-    conf = settings.driver_conf(driver, workers=1, cores=1, memory=1 << 30)
+    wish = {"name": "lab", "workers": 1, "driver_host": stage.shell("hostname -i"), "driver_port": settings.DRIVER_PORT}
+    made = stage.ask("POST", PATH.removesuffix("/lab"), json.dumps(wish))
+    driver = settings.Driver("connect", f"http://127.0.0.1:{PORT}", USER, "lab", made["app_id"], 4 << 30)
+    conf = settings.conf_file(settings.driver_conf(driver, workers=1, cores=1, memory=1 << 30), made["secret"])
     stage.shell(f"""
         umask 077
-        cat > /tmp/driver.conf <<'END'\n{settings.conf_file(conf, secret)}\nEND
-        cat > /tmp/executor.args <<'END'\n{settings.executor_args(secret)}END
+        echo '{conf}' > /tmp/driver.conf
         OCCAM_DRIVER_CONF=/tmp/driver.conf nohup occam-driver > /tmp/driver.log 2>&1 &
-        {EXECUTOR.replace("127.0.0.1", "$(hostname -i)").replace("PORT=9", "PORT=7078")} \
-            OCCAM_EXECUTOR_ARGS=/tmp/executor.args nohup occam-executor > /tmp/executor.log 2>&1 &
     """)
     probe = "echo > /dev/tcp/$(hostname -i)/15002"
     there = lambda: stage.engine.exec(stage.container, ["bash", "-c", probe], user="1000", seconds=5)[0]  # noqa: E731
@@ -346,4 +364,4 @@ def test_a_connect_server_runs_on_the_same_backend(stage: Stage) -> None:
     stage.shell("pkill -TERM -f SparkConnectServer")
     wait.until(stage.javas, (0).__eq__, "JVMs after the server's end", seconds=60)
     assert stage.requests("DELETE", PATH) == [], "a Connect server that restarts keeps its cluster"
-    assert stage.shell("tail -n1 /tmp/executor.log").endswith("(exit 0)")
+    assert stage.shell("tail -n1 /tmp/executor-lab-1.log").endswith("(exit 0)")
