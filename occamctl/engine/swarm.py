@@ -79,16 +79,18 @@ def nodes(engine: Engine) -> list[Node]:
 
 
 def _node(raw: Mapping[str, Any]) -> Node:
-    description, status = raw["Description"], raw["Status"]
+    # A node that has just joined is listed before it has described itself.
+    description, status = raw.get("Description") or {}, raw["Status"]
+    resources = description.get("Resources") or {}
     return Node(
         id=raw["ID"],
-        hostname=description["Hostname"],
+        hostname=description.get("Hostname", ""),
         address=status.get("Addr", ""),
         role=raw["Spec"]["Role"],
-        state=status["State"],
+        state=status.get("State", "unknown"),
         availability=raw["Spec"]["Availability"],
-        cpus=description["Resources"].get("NanoCPUs", 0) / 1e9,
-        memory=description["Resources"].get("MemoryBytes", 0),
+        cpus=resources.get("NanoCPUs", 0) / 1e9,
+        memory=resources.get("MemoryBytes", 0),
         labels=raw["Spec"].get("Labels") or {},
         leader=bool(raw.get("ManagerStatus", {}).get("Leader")),
     )
