@@ -33,6 +33,8 @@ from occamctl.spec import names
 log = logging.getLogger("occam.gateway.clusters")
 FRESH = 1.0
 """Seconds: how old a look at the engine may be that workers are placed by."""
+SHOWN = 300
+"""Seconds that a lost executor is listed, so that the driver and people learn of it."""
 REMOVAL = 90
 """Seconds until a removal gives up; the loop goes on with it."""
 
@@ -264,7 +266,9 @@ class Clusters:
         """The cluster as the API shows it; touches no engine."""
         facts, lease = cluster.facts, cluster.lease
         seen = self._sight.last
-        executors = [*cluster.lost[-8:], *sorted(cluster.executors.values(), key=lambda one: one.number)]
+        now = time.monotonic()
+        lost = [one for one in cluster.lost if cluster.state == "failed" or now - (one.lost_at or now) < SHOWN]
+        executors = [*lost[-8:], *sorted(cluster.executors.values(), key=lambda one: one.number)]
         service = self._site.names.driver(facts.owner, facts.name) if facts.driver == "connect" else ""
         return {
             "name": facts.name,
@@ -285,5 +289,5 @@ class Clusters:
             "message": cluster.message,
             "since": facts.since,
             "declared": facts.declared,
-            "lease_left": None if lease is None else round(lease.left(time.monotonic()), 1),
+            "lease_left": None if lease is None else round(lease.left(now), 1),
         }

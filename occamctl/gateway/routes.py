@@ -46,6 +46,8 @@ class Api(RequestHandler):
 
     parts: Parts
     who: Who | None = None
+    by_driver = False
+    """Whether a cluster's own driver asks: it acts for the owner, whose groups only the hub knows."""
 
     def initialize(self, parts: Parts) -> None:
         self.parts = parts
@@ -67,14 +69,10 @@ class Api(RequestHandler):
 
     async def limit(self, owner: str) -> int:
         """Workers that `owner` may hold."""
-        if owner == names.COURSE_OWNER:
-            groups = frozenset[str]()
-        else:
-            groups = (
-                self.asker.groups
-                if self.asker.name == owner and not self.asker.admin
-                else await self.parts.hub.groups(owner)
-            )
+        groups = frozenset[str]()
+        if owner != names.COURSE_OWNER:
+            known = self.asker.name == owner and not self.asker.admin and not self.by_driver
+            groups = self.asker.groups if known else await self.parts.hub.groups(owner)
         return self.parts.settings.quotas.workers(owner, groups)
 
     def reply(self, answer: object, status: int = 200) -> None:
@@ -257,7 +255,7 @@ class ClusterApi(Api):
         owner, name = self.path_args[:2]
         token = self.request.headers.get("Authorization", "").partition(" ")[2].strip()
         if self.for_driver and token and self.parts.clusters.is_driver(owner, name, token):
-            self.who = Who(owner)
+            self.who, self.by_driver = Who(owner), True
         else:
             await super().prepare()
             self.asker.must_own(owner)

@@ -1,0 +1,84 @@
+"""What is free on nodes, and which node a new home goes to: from nodes, services and tasks as the engine shows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from occamctl.engine.swarm import Node, Task
+from occamctl.errors import DoesNotFit
+from occamctl.gateway.last_words import one_line
+from occamctl.gateway.notebooks import least_loaded
+from occamctl.gateway.sight import Seen
+
+GIB = 1 << 30
+
+
+def node(name: str, cpus: float = 4, memory: int = 8 * GIB, state: str = "ready", availability: str = "active") -> Node:
+    return Node(name, f"host-{name}", "10.0.0.1", "worker", state, availability, cpus, memory, {})
+
+
+def task(where: str, state: str = "running", cpus: float = 1, memory: int = 2 * GIB) -> Task:
+    return Task("t", "s", where, state, "running", "", "c", None, "", "", cpus, memory, {})
+
+
+def notebook(owner: str, where: str) -> dict[str, Any]:
+    labels = {"occam.kind": "notebook", "occam.owner": owner, "occam.home": "h", "occam.home.node": where}
+    return {"Spec": {"Name": f"{owner}-notebook", "Labels": labels}}
+
+
+def seen(nodes: list[Node], tasks: dict[str, list[Task]], services: list[dict[str, Any]] | None = None) -> Seen:
+    return Seen(
+        0.0,
+        {one.id: one for one in nodes},
+        {one["Spec"]["Name"]: one for one in services or []},
+        {name: tuple(these) for name, these in tasks.items()},
+    )
+
+
+def test_room_is_what_live_tasks_of_anybody_leave() -> None:
+    look = seen(
+        [node("a"), node("b", state="down"), node("c", availability="drain")],
+        {"ours": [task("a"), task("a", "complete")], "id:others": [task("a", "starting")], "mine": [task("a")]},
+    )
+    (room,) = look.rooms(but=frozenset({"mine"}))
+    assert (room.node, room.cpus, room.memory) == ("a", 2, 4 * GIB)
+
+
+def test_a_node_that_is_gone_counts_as_down() -> None:
+    look = seen([node("a"), node("b", state="down")], {})
+    assert [look.down(one) for one in ("a", "b", "never")] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("homes", "pins", "chosen"),
+    [
+        ([], {}, "a"),
+        ([notebook("x", "a")], {}, "b"),
+        ([notebook("x", "a")], {"y": "b"}, "a"),  # y was placed a moment ago
+        ([notebook("x", "a")], {"x": "a"}, "b"),  # the same home is not counted twice
+        ([notebook("x", "a"), notebook("y", "b"), notebook("z", "a")], {}, "b"),
+    ],
+)
+def test_a_new_home_goes_to_the_node_with_least_to_do(
+    homes: list[dict[str, Any]], pins: dict[str, str], chosen: str
+) -> None:
+    assert least_loaded(seen([node("a"), node("b")], {}, homes), pins, 2 * GIB) == chosen
+
+
+def test_a_class_is_spread_by_memory() -> None:
+    pins: dict[str, str] = {}
+    look = seen([node("a", memory=8 * GIB), node("b", memory=24 * GIB)], {})
+    for number in range(40):
+        pins[str(number)] = least_loaded(look, pins, 2 * GIB)
+    assert (list(pins.values()).count("a"), list(pins.values()).count("b")) == (10, 30)
+
+
+def test_no_node_no_home() -> None:
+    with pytest.raises(DoesNotFit, match="no host is ready"):
+        least_loaded(seen([node("a", state="down")], {}), {}, GIB)
+
+
+def test_a_containers_words_stay_one_line_of_our_log() -> None:
+    assert one_line("failed\n  2026 INFO all is well\x1b[2J") == "failed |   2026 INFO all is well\\x1b[2J"
