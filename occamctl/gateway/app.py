@@ -14,12 +14,13 @@ from tornado.httpserver import HTTPServer
 from occamctl.engine.client import Engine
 from occamctl.errors import OccamError
 from occamctl.gateway import settings as told
+from occamctl.gateway.api import Parts
 from occamctl.gateway.auth import Hub
 from occamctl.gateway.clusters import Clusters
 from occamctl.gateway.ledger import Ledger
 from occamctl.gateway.notebooks import Notebooks
 from occamctl.gateway.reconcile import Loop
-from occamctl.gateway.routes import MOST_BODY, Parts, application
+from occamctl.gateway.routes import MOST_BODY, application
 from occamctl.gateway.settings import Settings
 from occamctl.gateway.sight import Sight
 from occamctl.gateway.subnets import Networks

@@ -3,118 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
 import time
-from collections.abc import Callable
-from concurrent.futures import Executor as Pool
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from tornado.web import Application, RequestHandler
+from tornado.web import Application
 
-from occamctl.errors import EngineError, OccamError, SpecError, TookTooLong
+from occamctl.errors import EngineError, SpecError, TookTooLong
 from occamctl.gateway import wishes
-from occamctl.gateway.auth import Hub, Who
-from occamctl.gateway.clusters import Clusters
-from occamctl.gateway.notebooks import Notebooks
-from occamctl.gateway.refusals import NotAllowed, NotKnown, status_of
-from occamctl.gateway.settings import PREFIX, Settings
-from occamctl.gateway.sight import Sight
+from occamctl.gateway.api import Api, Health, Parts, Unknown, log_request
+from occamctl.gateway.auth import Who
+from occamctl.gateway.refusals import NotAllowed, NotKnown
+from occamctl.gateway.settings import PREFIX
 from occamctl.spec import names
 
-log = logging.getLogger("occam.gateway.http")
-Answer = TypeVar("Answer")
 SERVER_SECONDS = 120
 MOST_BODY = 1 << 20
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What requests work with."""
-
-    settings: Settings
-    hub: Hub
-    sight: Sight
-    clusters: Clusters
-    notebooks: Notebooks
-    pool: Pool
-
-
-class Api(RequestHandler):
-    """What every path has: who asks, errors as JSON, and blocking work in threads."""
-
-    parts: Parts
-    who: Who | None = None
-    by_driver = False
-    """Whether a cluster's own driver asks: it acts for the owner, whose groups only the hub knows."""
-
-    def initialize(self, parts: Parts) -> None:
-        self.parts = parts
-
-    async def prepare(self) -> None:
-        self.who = await self.parts.hub.who(self.request.headers.get("Authorization", ""))
-
-    @property
-    def asker(self) -> Who:
-        assert self.who is not None
-        return self.who
-
-    def body(self) -> dict[str, Any]:
-        return wishes.body(self.request.body)
-
-    async def work(self, do: Callable[..., Answer], *words: Any, **more: Any) -> Answer:
-        """Blocking work: in a thread, so that other requests go on."""
-        return await asyncio.get_running_loop().run_in_executor(self.parts.pool, lambda: do(*words, **more))
-
-    async def limit(self, owner: str) -> int:
-        """Workers that `owner` may hold."""
-        groups = frozenset[str]()
-        if owner != names.COURSE_OWNER:
-            known = self.asker.name == owner and not self.asker.admin and not self.by_driver
-            groups = self.asker.groups if known else await self.parts.hub.groups(owner)
-        return self.parts.settings.quotas.workers(owner, groups)
-
-    def reply(self, answer: object, status: int = 200) -> None:
-        self.set_status(status)
-        self.set_header("Content-Type", "application/json")
-        self.set_header("Cache-Control", "no-store")
-        self.finish(json.dumps(answer))
-
-    def set_default_headers(self) -> None:
-        self.clear_header("Server")
-
-    def check_xsrf_cookie(self) -> None:
-        """Nothing here is opened by a cookie."""
-
-    def log_exception(self, kind: Any, error: Any, trace: Any) -> None:
-        if not isinstance(error, OccamError):
-            super().log_exception(kind, error, trace)
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        error = (kwargs.get("exc_info") or (None, None, None))[1]
-        if not isinstance(error, OccamError):
-            error = OccamError(f"the gateway failed ({status_code})", fix="see: occamctl logs gateway")
-            if status_code == 404:
-                error = NotKnown(f"there is no {self.request.path}")
-            elif status_code == 405:
-                error = SpecError(f"{self.request.method} cannot be done to {self.request.path}")
-        else:
-            status_code = status_of(error)
-        self.reply({"error": error.as_dict()}, status_code)
-
-
-class Health(Api):
-    async def prepare(self) -> None:
-        """Open to all on the course's network: it says nothing that they do not know."""
-
-    def get(self) -> None:
-        self.reply({"version": self.parts.settings.version, "course": self.parts.settings.course})
-
-
-class Unknown(Api):
-    async def prepare(self) -> None:
-        raise NotKnown(f"there is no {self.request.path}")
 
 
 class Status(Api):
@@ -345,23 +248,6 @@ def application(parts: Parts) -> Application:
         [(PREFIX.removesuffix("api"), Health, rest)] + [(PREFIX + path, handler, rest) for path, handler in paths],
         default_handler_class=Unknown,
         default_handler_args=rest,
-        log_function=_log,
+        log_function=log_request,
         compress_response=False,
-    )
-
-
-def _log(handler: RequestHandler) -> None:
-    """Who asked for what, and how it went; never a token, a body or a query."""
-    status, took = handler.get_status(), 1000 * handler.request.request_time()
-    who = getattr(handler, "who", None)
-    quiet = status < 400 and (handler.request.method == "GET" or handler.request.path.endswith("/lease"))
-    level = logging.DEBUG if quiet else logging.INFO if status < 500 else logging.WARNING
-    log.log(
-        level,
-        "%d %s %s by %s in %.0f ms",
-        status,
-        handler.request.method,
-        handler.request.path,
-        who.name if who else "-",
-        took,
     )
