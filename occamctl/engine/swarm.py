@@ -15,13 +15,14 @@ from docker.errors import APIError, NotFound
 
 from occamctl import wait
 from occamctl.engine.client import Engine, speaking_to
-from occamctl.errors import EngineError
+from occamctl.errors import EngineError, TookTooLong
 from occamctl.plan import desired
 from occamctl.spec import names
 
 Change = Literal["created", "updated", "unchanged"]
 _SECOND = 1_000_000_000
 _SWARM_TRIES = 8
+ALLOCATION_SECONDS = 10
 RUNNING_STATES = ("new", "allocated", "pending", "assigned", "accepted", "preparing", "ready", "starting", "running")
 
 
@@ -110,21 +111,53 @@ def networks(engine: Engine, labels: Mapping[str, str] | None = None) -> list[di
 
 
 def ensure_network(engine: Engine, network: desired.Network) -> Change:
-    """An attachable overlay with this name. Raises EngineError when the name is somebody else's."""
+    """An attachable overlay with this name, allocated. Raises EngineError when the name is somebody else's.
+
+    A service that is made while its network is not allocated yet can stay "new" for ever: under load the allocator
+    loses one of the two events (moby#36699). So the network's VXLAN number is waited for, and a network that gets none
+    is made again.
+    """
     with speaking_to(engine.name):
-        for there in engine.api.networks(names=[network.name]):
-            if there["Name"] == network.name:
-                _must_be_ours(there.get("Labels"), network.labels, f"network {network.name}", engine.name)
-                return "unchanged"
-        engine.api.create_network(
-            network.name,
-            driver="overlay",
-            ipam={"Driver": "default", "Config": [{"Subnet": network.subnet}]},
-            labels=dict(network.labels),
-            attachable=True,
-            check_duplicate=True,
-        )
+        there = _network(engine, network.name)
+        if there is not None:
+            _must_be_ours(there.get("Labels"), network.labels, f"network {network.name}", engine.name)
+            return "unchanged"
+    for last in (False, True):
+        with speaking_to(engine.name):
+            engine.api.create_network(
+                network.name,
+                driver="overlay",
+                ipam={"Driver": "default", "Config": [{"Subnet": network.subnet}]},
+                labels=dict(network.labels),
+                attachable=True,
+                check_duplicate=True,
+            )
+        try:
+            wait.until(
+                lambda: _allocated(engine, network.name),
+                bool,
+                f"allocation of network {network.name}",
+                seconds=ALLOCATION_SECONDS,
+                every=0.02,
+                describe=lambda _: "not allocated",
+            )
+        except TookTooLong:
+            if last:
+                raise
+            remove_network(engine, network.name)
+        else:
+            break
     return "created"
+
+
+def _network(engine: Engine, name: str) -> dict[str, Any] | None:
+    return next((one for one in engine.api.networks(names=[name]) if one["Name"] == name), None)
+
+
+def _allocated(engine: Engine, name: str) -> bool:
+    with speaking_to(engine.name):
+        there = _network(engine, name) or {}
+    return bool((there.get("Options") or {}).get("com.docker.network.driver.overlay.vxlanid_list"))
 
 
 def remove_network(engine: Engine, name: str, *, seconds: float = 60) -> bool:

@@ -32,11 +32,21 @@ def built() -> list[str]:
     return [image.tag for image in wanted]
 
 
+_TELL = """docker node ls; docker service ls; docker network ls
+for one in $(docker service ls -q); do docker service ps --no-trunc "$one"; done
+docker service logs journey-gateway --tail 60 2>&1; docker service logs journey-hub --tail 30 2>&1
+grep -v -e level=info -e 'vs\\.' -e 'v2 registry' /var/log/dockerd.log | tail -40"""
+
+
 @pytest.fixture(scope="session")
-def spark_hosts(built: list[str]) -> Iterator[sandbox.Sandbox]:
-    """Three hosts over SSH; two have the images already, the third is sent what it needs."""
+def spark_hosts(built: list[str], request: pytest.FixtureRequest) -> Iterator[sandbox.Sandbox]:
+    """Three hosts over SSH; all begin with the images. When a test failed, what the hosts know is printed."""
     sandbox.down("journey")
     yield sandbox.up(3, name="journey", tags=built, say=say, options={1: {"OCCAM_DOCKER_GROUP": "1"}})
+    if request.session.testsfailed:
+        for number in (1, 2, 3):
+            code, out, err = Engine.local().exec(f"journey-host{number}", ["sh", "-c", _TELL])
+            say(f"--- journey-host{number} ({code})\n{(out + err).decode(errors='replace')}")
     sandbox.down("journey")
 
 
