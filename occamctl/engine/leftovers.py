@@ -68,9 +68,10 @@ def left(engine: Engine, course: str) -> Left:
 
 
 def _images(engine: Engine) -> list[str]:
+    """Tags of our images, and ids of those that lost theirs to a newer build."""
     with speaking_to(engine.name):
         listed = engine.api.images(filters={"label": [f"{names.KIND}=image"]})
-    return [tag for one in listed for tag in one["RepoTags"] or [one["Id"]] if tag != "<none>:<none>"]
+    return [one["Id"] if tag == "<none>:<none>" else tag for one in listed for tag in one["RepoTags"] or [one["Id"]]]
 
 
 def remove_containers(engine: Engine, course: str, *, seconds: float) -> None:
@@ -101,10 +102,13 @@ def remove_volumes(engine: Engine, course: str) -> None:
 
 
 def remove_images(engine: Engine) -> None:
-    """Remove our images from this engine; one that a foreign container uses stays."""
-    for tag in _images(engine):
-        with speaking_to(engine.name):
-            _quietly(lambda tag=tag: engine.api.remove_image(tag, force=True))
+    """Remove our images from this engine; one that some container uses stays."""
+    before: list[str] = []
+    while (there := _images(engine)) != before:  # a layer under another image goes once that one is gone
+        before = there
+        for tag in there:
+            with speaking_to(engine.name):
+                _quietly(lambda tag=tag: engine.api.remove_image(tag))
 
 
 def other_courses(engine: Engine, course: str) -> set[str]:
