@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from occamctl.actions.pieces import container_of
 from occamctl.actions.session import open_course
 from occamctl.actions.student import Kernel, SignInFailed, Student
 from occamctl.engine import leftovers, swarm
@@ -78,6 +79,32 @@ def test_both_run_spark_at_once_while_the_hub_restarts(course, occamctl, url, si
         assert {cluster["owner"] for cluster in listed} >= set(STUDENTS)
         assert not one.run("spark.stop()").error
         assert not two.run("spark.stop()").error
+
+
+def test_no_secret_shows_on_any_host(course, signed_in):
+    """Tokens of the pieces and of a student, in what `inspect` and `ps` show; the course's name is, as the twin."""
+    with open_course(course) as session:
+        hub = container_of(session.manager, session.names.hub)
+        secrets = [
+            session.manager.exec(hub, ["cat", f"/run/secrets/{name}"])[1].decode().strip()
+            for name in ("proxy-token", "gateway-token")
+        ]
+        first = next(iter(signed_in.values()))
+        with first.kernel() as kernel:
+            secrets.append(kernel.run("import os; print(os.environ['JUPYTERHUB_API_TOKEN'])").text.strip())
+            shown = "".join(shown_by(engine) for engine in session.engines.values())
+        shown += "".join(json.dumps(one) for one in swarm.services(session.manager, {names.COURSE: "journey"}))
+        assert all(len(secret) >= 32 for secret in secrets)
+        assert "journey" in shown
+        assert [secret for secret in secrets if secret in shown] == []
+
+
+def shown_by(engine) -> str:
+    """What an engine tells of its containers: `docker inspect` and `docker top`."""
+    told = []
+    for one in engine.api.containers():
+        told += [json.dumps(engine.api.inspect_container(one["Id"])), json.dumps(engine.api.top(one["Id"]))]
+    return "".join(told)
 
 
 def executors_by_owner(session) -> dict[str, set[str]]:
