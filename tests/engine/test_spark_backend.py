@@ -141,6 +141,10 @@ def test_a_session_from_the_first_cell_to_stop(stage: Stage) -> None:
         port = f"{int(conf['spark.ui.port']):04X} "
         said["page"] = [line.split()[1] for line in listening.splitlines() if port in line and line.split()[3] == "0A"]
         said["link"] = f"/user/anna.rossi@unito.it/proxy/{conf['spark.ui.port']}/jobs/" in repr(spark)
+        import http.client
+        page = http.client.HTTPConnection("127.0.0.1", int(conf["spark.ui.port"]), timeout=10)
+        page.request("GET", "/")
+        said["redirect"] = page.getresponse().headers["Location"] == spark._held.link
         spark.stop()
         said["after"] = [repr(spark), folder.exists(), len(occam.clusters())]
     """)
@@ -154,6 +158,7 @@ def test_a_session_from_the_first_cell_to_stop(stage: Stage) -> None:
     assert len(said["page"]) == 1
     assert said["page"][0].split(":")[0].endswith("0100007F"), "Spark's page answers on the loopback only"
     assert said["link"] is True
+    assert said["redirect"] is True, "what Spark's page redirects to goes through the hub"
     assert said["after"] == ["<Spark session, stopped>", False, 0]
     assert {one["token"] for one in stage.ask("GET", "/requests")} == {"token the-students-token"}
     assert max(one["registered"] for one in stage.requests("PUT", f"{PATH}/lease")) == 2

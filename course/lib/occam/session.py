@@ -204,8 +204,8 @@ def _bring_up(
     watch = Watch(gateway, clusters_of.from_answer(said), progress)
     port = jvm.free_port("127.0.0.1")
     page = _page(gateway.user, port)
-    conf = {**(said.get("conf") or {}), **wish.conf, "spark.ui.port": port, "spark.ui.proxyBase": page}
-    conf["spark.authenticate.secret"] = said["secret"]
+    conf = {**(said.get("conf") or {}), **wish.conf, "spark.authenticate.secret": said["secret"]}
+    conf |= {"spark.ui.port": port, "spark.ui.proxyBase": page, "spark.ui.proxyRedirectUri": "/"}
     try:
         driver = jvm.start(conf, gateway.token, watch.check)
         held = Held(gateway, wish, driver, f"{page}/jobs/")
