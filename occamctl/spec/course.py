@@ -66,7 +66,7 @@ class Student(Section):
     )
     name: str = Field("", description="How the person is called.")
     email: str = Field("", description="Where the person is reached.")
-    group: str = Field("", description="A group of quotas.groups.")
+    group: Annotated[str, AfterValidator(words.group)] = Field("", description="A group of quotas.groups.")
 
     @model_validator(mode="before")
     @classmethod

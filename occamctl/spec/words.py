@@ -54,6 +54,13 @@ def user_name(word: str) -> str:
     raise Unfit(f"{word!r} cannot be a user name", "start with a letter or digit, then letters, digits and - _ . @ +")
 
 
+def group(word: str) -> str:
+    """Roles are groups of the hub too, and rights hang on them."""
+    if word not in ("student", "instructor"):
+        return word
+    raise Unfit(f"{word!r} cannot be a group", "it is a role; instructors are listed under instructors:")
+
+
 def host_name(word: str) -> str:
     if _HOST.fullmatch(word):
         return word

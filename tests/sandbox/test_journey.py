@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from occamctl import wait
 from occamctl.actions.pieces import container_of
 from occamctl.actions.session import open_course
 from occamctl.actions.student import Kernel, SignInFailed, Student
@@ -17,9 +18,9 @@ from .conftest import STUDENTS, first_passwords
 
 pytestmark = pytest.mark.sandbox
 
+BEGIN = "import occam\nspark = occam.spark(workers=2)"
+BEGIN_BY_MAGIC = "%load_ext occam\n%sc 2\nassert sc.parallelize([1]).count() == 1"
 SPARK = """
-import occam
-spark = occam.spark(workers=2)
 rows = spark.sparkContext.parallelize(range(100_000), 8).map(lambda n: n * 2).sum()
 import socket
 hosts = set(spark.sparkContext.parallelize(range(64), 16).map(lambda _: __import__("socket").gethostname()).collect())
@@ -56,15 +57,15 @@ def test_each_student_sees_only_their_own_files(signed_in):
 
 
 def test_both_run_spark_at_once_while_the_hub_restarts(course, occamctl, url, signed_in):
-    def work(kernel: Kernel) -> str:
-        ran = kernel.run(SPARK, seconds=400)
+    def work(kernel: Kernel, begin: str) -> str:
+        ran = kernel.run(f"{begin}\n{SPARK}", seconds=400)
         assert not ran.error, ran.error
         return ran.text
 
     first, second = signed_in.values()
     with first.kernel() as one, second.kernel() as two, ThreadPoolExecutor() as pool:
         assert not one.run("kept = 42").error
-        working = [pool.submit(work, one), pool.submit(work, two)]
+        working = [pool.submit(work, one, BEGIN), pool.submit(work, two, BEGIN_BY_MAGIC)]
         with open_course(course) as session:
             swarm.force_update(session.manager, session.names.hub)
         for done in working:
@@ -78,7 +79,9 @@ def test_both_run_spark_at_once_while_the_hub_restarts(course, occamctl, url, si
         listed = json.loads(occamctl("spark", "list", "-o", "json"))
         assert {cluster["owner"] for cluster in listed} >= set(STUDENTS)
         assert not one.run("spark.stop()").error
-        assert not two.run("spark.stop()").error
+        assert [one["owner"] for one in json.loads(occamctl("spark", "list", "-o", "json"))] == [STUDENTS[1]]
+    # The second one's kernel has ended without a word, and its workers with it.
+    wait.until(lambda: occamctl("spark", "list", "-o", "json"), lambda seen: json.loads(seen) == [], "end", seconds=90)
 
 
 def test_no_secret_shows_on_any_host(course, signed_in):
