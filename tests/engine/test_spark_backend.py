@@ -216,6 +216,36 @@ def test_a_refusal_is_one_line_and_leaves_nothing(stage: Stage) -> None:
     assert stage.python("said = occam.spark(workers=1)._held.registered()") == 1
 
 
+def test_a_driver_that_does_not_start_says_why_and_leaves_nothing(stage: Stage) -> None:
+    said = stage.python("""
+        from pathlib import Path
+        occam.spark  # the library is loaded
+        occam.driver.IMAGE = Path("/nowhere")
+        try:
+            occam.spark(workers=1)
+        except occam.NotStarted as failure:
+            said = [failure.what.splitlines(), [str(left) for left in Path("/dev/shm").glob("occam-*")]]
+    """)
+    words, left = said
+    assert words[0] == "Spark's driver did not start:"
+    assert "/nowhere/java.args" in words[-1]
+    assert left == []
+    assert len(stage.requests("DELETE", PATH)) == 1
+
+
+def test_an_interrupted_start_leaves_nothing(stage: Stage) -> None:
+    stage.python("""
+        import _thread, threading
+        threading.Timer(2, _thread.interrupt_main).start()
+        try:
+            occam.spark(workers=1)
+        except KeyboardInterrupt:
+            said = "interrupted"
+        assert said == "interrupted" and not occam.clusters()
+    """)
+    wait.until(stage.javas, (0).__eq__, "JVMs after the interrupt", seconds=20)
+
+
 def test_spark_itself_asks_for_workers_and_gives_back_those_it_chooses(stage: Stage) -> None:
     said = stage.python("""
         conf = {"spark.dynamicAllocation.enabled": True, "spark.dynamicAllocation.shuffleTracking.enabled": True,

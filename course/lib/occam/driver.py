@@ -30,6 +30,7 @@ _PORTS = range(20000, 30000)
 _FLAGS = ("-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError", "-XX:-UsePerfData")
 """A notebook's driver plans, its workers compute: with the quick compiler alone a session and its first queries take
 0.75 of the CPU time. And out of memory a driver would hang on, with all its jobs; its end is an error one can see."""
+_TMPFS = Path("/dev/shm")
 _START = 120.0
 _STOP = 20.0
 
@@ -82,9 +83,7 @@ def start(conf: Mapping[str, object], token: str, tick: Callable[[], object] = l
     Raises NotStarted with the JVM's last words.
     """
     _forget_the_dead()
-    private = Path(
-        tempfile.mkdtemp(prefix=f"occam-{os.getpid()}-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
-    )
+    private = Path(tempfile.mkdtemp(prefix=f"occam-{os.getpid()}-", dir=_TMPFS))
     log = Path(tempfile.gettempdir(), f"occam-driver-{os.getpid()}.log")
     _write(private / "token", token)
     words = {**conf, "spark.occam.token.file": str(private / "token")}
@@ -175,7 +174,7 @@ def _write(file: Path, text: str) -> None:
 
 def _forget_the_dead() -> None:
     """Remove what kernels that were killed left on tmpfs."""
-    for left in Path("/dev/shm").glob("occam-*-*"):
+    for left in _TMPFS.glob("occam-*-*"):
         pid = left.name.split("-")[1]
         if pid.isdigit() and not Path("/proc", pid).exists():
             shutil.rmtree(left, ignore_errors=True)
