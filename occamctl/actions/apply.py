@@ -10,7 +10,7 @@ from hashlib import sha256
 from occamctl import wait
 from occamctl.actions import users
 from occamctl.actions.session import MOST_AT_ONCE, Session
-from occamctl.engine import images, nodes, swarm
+from occamctl.engine import ground, images, nodes, swarm
 from occamctl.engine.client import Engine
 from occamctl.errors import EngineError, HostError, OccamError, SpecError
 from occamctl.plan import desired, steps
@@ -97,21 +97,21 @@ class Site:
 
     @perform.register
     def _(self, step: steps.MakeNetwork, say: Callable[[str], None]) -> None:
-        swarm.ensure_network(self.session.manager, step.network)
+        ground.ensure_network(self.session.manager, step.network)
 
     @perform.register
     def _(self, step: steps.MakeSecret, say: Callable[[str], None]) -> None:
         value = self.tls.get(step.name) or random.token_hex(32).encode()
         labels = desired.labels(self.session.course.course, "secret")
-        swarm.ensure_secret(self.session.manager, desired.Secret(step.name, value, labels))
+        ground.ensure_secret(self.session.manager, desired.Secret(step.name, value, labels))
 
     @perform.register
     def _(self, step: steps.MakeConfig, say: Callable[[str], None]) -> None:
-        swarm.ensure_config(self.session.manager, step.config)
+        ground.ensure_config(self.session.manager, step.config)
 
     @perform.register
     def _(self, step: steps.RemoveConfig, say: Callable[[str], None]) -> None:
-        swarm.remove_config(self.session.manager, step.name)
+        ground.remove_config(self.session.manager, step.name)
 
     @perform.register
     def _(self, step: steps.PutService, say: Callable[[str], None]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from occamctl.actions import homes
 from occamctl.actions.apply import Site
 from occamctl.actions.session import Session, each
-from occamctl.engine import leftovers, nodes, swarm
+from occamctl.engine import ground, leftovers, nodes, swarm
 from occamctl.engine.client import Engine
 from occamctl.errors import PartlyDone, Refused
 from occamctl.hosts.lock import holding
@@ -120,12 +120,12 @@ def _containers(engine: Engine, course: str, say: Say) -> None:
 def _ground(engine: Engine, course: str, say: Say) -> None:
     ours = {names.COURSE: course}
     say("", "removing networks, secrets and settings")
-    for one in swarm.secrets(engine, ours):
-        swarm.remove_secret(engine, one["Spec"]["Name"])
-    for one in swarm.configs(engine, ours):
-        swarm.remove_config(engine, one["Spec"]["Name"])
-    for one in swarm.networks(engine, ours):
-        swarm.remove_network(engine, one["Name"])
+    for one in ground.secrets(engine, ours):
+        ground.remove_secret(engine, one["Spec"]["Name"])
+    for one in ground.configs(engine, ours):
+        ground.remove_config(engine, one["Spec"]["Name"])
+    for one in ground.networks(engine, ours):
+        ground.remove_network(engine, one["Name"])
 
 
 def _rest(engine: Engine, course: str, say: Say, keep_images: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from occamctl.actions import users
 from occamctl.actions.session import Session, each
-from occamctl.engine import images, swarm
+from occamctl.engine import ground, images, swarm
 from occamctl.engine.client import Engine
 from occamctl.errors import EngineError, OccamError
 from occamctl.plan.seen import Observed, SeenHost, SeenService
@@ -58,9 +58,9 @@ def _course(session: Session, seen: Observed) -> Observed:
             return pool.submit(question)
 
         nodes = ask(lambda: swarm.nodes(engine))
-        networks = ask(lambda: swarm.networks(engine, ours))
-        secrets = ask(lambda: swarm.secrets(engine, ours))
-        configs = ask(lambda: swarm.configs(engine, ours))
+        networks = ask(lambda: ground.networks(engine, ours))
+        secrets = ask(lambda: ground.secrets(engine, ours))
+        configs = ask(lambda: ground.configs(engine, ours))
         services = ask(lambda: swarm.services(engine, ours))
         tasks = ask(lambda: swarm.tasks(engine))
         found = _services(services.result(), tasks.result())

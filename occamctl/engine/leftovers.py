@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from docker.errors import APIError, NotFound
 
 from occamctl import wait
-from occamctl.engine import swarm
+from occamctl.engine import ground, swarm
 from occamctl.engine.client import Engine, speaking_to
 from occamctl.spec import names
 
@@ -59,8 +59,8 @@ def left(engine: Engine, course: str) -> Left:
         containers=tuple(sorted(one["Names"][0].lstrip("/") for one in containers if one["Names"])),
         services=tuple(sorted(one["Spec"]["Name"] for one in swarm.services(engine, ours))) if manager else (),
         networks=tuple(sorted(one["Name"] for one in networks)),
-        secrets=tuple(sorted(one["Spec"]["Name"] for one in swarm.secrets(engine, ours))) if manager else (),
-        configs=tuple(sorted(one["Spec"]["Name"] for one in swarm.configs(engine, ours))) if manager else (),
+        secrets=tuple(sorted(one["Spec"]["Name"] for one in ground.secrets(engine, ours))) if manager else (),
+        configs=tuple(sorted(one["Spec"]["Name"] for one in ground.configs(engine, ours))) if manager else (),
         volumes=tuple(sorted(one["Name"] for one in volumes)),
         images=tuple(sorted(_images(engine))),
         formed_swarm=made.get(names.COURSE) == course,

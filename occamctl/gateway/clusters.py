@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from occamctl.engine import swarm
+from occamctl.engine import ground, swarm
 from occamctl.engine.client import Engine
 from occamctl.errors import OccamError, Refused, TookTooLong
 from occamctl.gateway.last_words import one_line
@@ -128,10 +128,10 @@ class Clusters:
         facts = cluster.facts
         subnet = self._networks.ensure(facts.owner)
         # First what remembers the cluster: whatever is made after it is never nobody's.
-        swarm.ensure_secret(self._engine, spark.secret(self._site, facts, value))
+        ground.ensure_secret(self._engine, spark.secret(self._site, facts, value))
         if facts.driver == "connect":
             for one in spark.driver_secrets(self._site, facts, value, self.token_of(facts)):
-                swarm.ensure_secret(self._engine, one)
+                ground.ensure_secret(self._engine, one)
             swarm.ensure_service(self._engine, spark.driver(self._site, facts, cluster.driver_node, subnet))
         self._start(cluster, cluster.executors.values(), subnet)
 

@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import Any
 
 from occamctl import wait
-from occamctl.engine import swarm
+from occamctl.engine import ground, swarm
 from occamctl.engine.client import Engine
 from occamctl.errors import DoesNotFit, OccamError
 from occamctl.gateway.last_words import last_words
@@ -93,7 +93,7 @@ class Notebooks:
     ) -> None:
         subnet = self._networks.ensure(user)
         secret = environment_secret(self._settings, user, environment)
-        swarm.ensure_secret(self._engine, secret)
+        ground.ensure_secret(self._engine, secret)
         if there and _replicas(there):
             # A task that ended is not started again by an update alone; one that runs must not run beside the new one.
             swarm.scale_service(self._engine, self._names.notebook(user), 0)
@@ -112,7 +112,7 @@ class Notebooks:
         """The home that the user has, or a new one on the node with least to do. Raises DoesNotFit."""
         if there is not None:
             return home_of(there["Spec"]["Labels"])
-        for one in swarm.secrets(self._engine, {names.COURSE: self._settings.course, names.KIND: "home"}):
+        for one in ground.secrets(self._engine, {names.COURSE: self._settings.course, names.KIND: "home"}):
             if one["Spec"]["Name"] == self._names.home(user):
                 return home_of(one["Spec"]["Labels"])
         with self._lock:
@@ -122,10 +122,10 @@ class Notebooks:
 
     def _remove_secrets(self, user: str, *, but: str = "") -> None:
         mine = {names.COURSE: self._settings.course, names.OWNER: user, names.KIND: "secret"}
-        for one in swarm.secrets(self._engine, mine):
+        for one in ground.secrets(self._engine, mine):
             name = one["Spec"]["Name"]
             if name.startswith(f"{self._names.notebook(user)}-env-") and name != but:
-                swarm.remove_secret(self._engine, name)
+                ground.remove_secret(self._engine, name)
 
     def stop(self, user: str) -> dict[str, Any]:
         """Stop it and wait until its container is gone. Raises NotKnown, TookTooLong."""
@@ -144,7 +144,7 @@ class Notebooks:
             swarm.scale_service(self._engine, name, 0)
             self._until_gone(user)
             home = home_of(there["Spec"]["Labels"])
-            swarm.ensure_secret(self._engine, memory(self._settings, user, home))
+            ground.ensure_secret(self._engine, memory(self._settings, user, home))
             swarm.remove_service(self._engine, name)
             mine = {names.COURSE: self._settings.course, names.OWNER: user, names.KIND: "notebook"}
             swarm.wait_absent(self._engine, mine, seconds=STOP)

@@ -6,7 +6,7 @@ import ipaddress
 import threading
 from collections.abc import Iterable
 
-from occamctl.engine import swarm
+from occamctl.engine import ground
 from occamctl.engine.client import Engine
 from occamctl.errors import DoesNotFit
 from occamctl.plan import desired
@@ -37,16 +37,16 @@ class Networks:
         """The subnet of `owner`'s network, which is made if it is not there. Raises DoesNotFit, EngineError."""
         name = self._names.net(owner)
         with self._lock:
-            subnets = {one["Name"]: _subnets(one) for one in swarm.networks(self._engine)}
+            subnets = {one["Name"]: _subnets(one) for one in ground.networks(self._engine)}
             used = [self._hub_subnet, *(one for these in subnets.values() for one in these)]
             subnet = subnets[name][0] if subnets.get(name) else free(self._pool, used)
             labels = desired.labels(self._course, "network", owner)
-            swarm.ensure_network(self._engine, desired.Network(name, subnet, labels))  # refuses somebody else's
+            ground.ensure_network(self._engine, desired.Network(name, subnet, labels))  # refuses somebody else's
             return subnet
 
     def remove(self, owner: str) -> None:
         """Remove it and wait until it is gone. Raises TookTooLong while something still uses it."""
-        swarm.remove_network(self._engine, self._names.net(owner))
+        ground.remove_network(self._engine, self._names.net(owner))
 
 
 def _subnets(network: dict[str, object]) -> list[str]:

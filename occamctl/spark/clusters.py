@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from occamctl.engine import swarm
+from occamctl.engine import ground, swarm
 from occamctl.engine.client import Engine
 from occamctl.plan import desired
 from occamctl.spark import settings
@@ -195,13 +195,13 @@ def driver(site: Site, facts: Facts, node: str, subnet: str) -> desired.Service:
 
 def read(engine: Engine, course: str) -> list[Facts]:
     """Every cluster that the engine's labels tell of."""
-    listed = swarm.secrets(engine, {names.COURSE: course, names.KIND: "secret"})
+    listed = ground.secrets(engine, {names.COURSE: course, names.KIND: "secret"})
     return [Facts(**json.loads(found)) for one in listed if (found := one["Spec"].get("Labels", {}).get(FACTS))]
 
 
 def write(engine: Engine, site: Site, facts: Facts) -> None:
     """Remember the facts as they are now. Raises EngineError when the cluster's secret is gone."""
-    swarm.relabel_secret(engine, Secrets.of(site, facts).args, {FACTS: facts.label()})
+    ground.relabel_secret(engine, Secrets.of(site, facts).args, {FACTS: facts.label()})
 
 
 def numbered(services: Iterable[Mapping[str, Any]], facts: Facts) -> dict[int, Mapping[str, Any]]:
@@ -235,7 +235,7 @@ def remove(engine: Engine, site: Site, facts: Facts, *, seconds: float = 60) -> 
     # The one with the facts goes last: until then a gateway that restarts knows that there is something to finish.
     called = Secrets.of(site, facts)
     for name in (called.conf, called.token, called.args):
-        swarm.remove_secret(engine, name)
+        ground.remove_secret(engine, name)
 
 
 def ended(facts: Facts) -> Facts:

@@ -22,7 +22,7 @@ from typing import Any
 import requests
 
 from occamctl import sandbox, wait
-from occamctl.engine import context, images, nodes, swarm
+from occamctl.engine import context, ground, images, nodes, swarm
 from occamctl.engine.client import Engine
 from occamctl.plan import desired
 from occamctl.spec.names import Names
@@ -137,7 +137,7 @@ class Stage:
         return sorted(one["Spec"]["Name"] for one in found)
 
     def secrets(self) -> list[str]:
-        return sorted(one["Spec"]["Name"] for one in swarm.secrets(self.engine, {"occam.course": COURSE}))
+        return sorted(one["Spec"]["Name"] for one in ground.secrets(self.engine, {"occam.course": COURSE}))
 
     def until(self, path: str, good: Any, what: str, seconds: float = 40) -> dict[str, Any]:
         """Ask until `good` accepts the answer."""
@@ -160,7 +160,7 @@ def stage(folder: Path) -> Iterator[Stage]:
         engine = Engine.local(str(folder / "docker.sock"))
         _form(engine, hosts.addresses)
         labels = desired.labels(COURSE, "network")
-        swarm.ensure_network(engine, desired.Network(NAMES.hub_net, HUB_SUBNET, labels))
+        ground.ensure_network(engine, desired.Network(NAMES.hub_net, HUB_SUBNET, labels))
         on = Stage(folder, engine, hub.server_port)
         on.start(image)
         yield on

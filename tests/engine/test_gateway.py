@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from occamctl import wait
-from occamctl.engine import swarm
+from occamctl.engine import ground, swarm
 from occamctl.engine.client import Engine
 
 from . import gateway_stage
@@ -144,7 +144,7 @@ def test_a_start_that_fails_says_the_containers_words(on: Stage) -> None:
     on.until("/users/bob/notebook", lambda seen: seen["state"] == "running", "the next start")
     assert on.ask("DELETE", "/users/bob/notebook?forget=1").status_code == 200
     assert on.ask("GET", "/users/bob/notebook").status_code == 404
-    home = list(swarm.secrets(on.engine, {"occam.course": COURSE, "occam.kind": "home"}))
+    home = list(ground.secrets(on.engine, {"occam.course": COURSE, "occam.kind": "home"}))
     assert [one["Spec"]["Name"] for one in home] == [NAMES.home("bob")]  # where the home is stays known
 
 
@@ -303,7 +303,7 @@ def test_the_courses_own_cluster_has_a_driver_and_no_lease(on: Stage) -> None:
     assert on.ask("PUT", f"{main}/workers", {"workers": 5}).status_code == 409
     assert on.ask("DELETE", main).status_code == 200
     assert on.services("driver") + on.services("executor") == []
-    assert NAMES.net("course") not in [one["Name"] for one in swarm.networks(on.engine)]
+    assert NAMES.net("course") not in [one["Name"] for one in ground.networks(on.engine)]
 
 
 def register(on: Stage, many: int) -> None:

@@ -1,0 +1,101 @@
+"""A service as the engine's own JSON (API 1.41): the SDK's classes leave out `Pids` and `Init`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from occamctl.engine.client import Engine, speaking_to
+from occamctl.errors import EngineError
+from occamctl.plan import desired
+from occamctl.spec import names
+
+_SECOND = 1_000_000_000
+
+
+def _files(kind: Literal["Secret", "Config"], files: tuple[desired.File, ...], ids: Mapping[str, str]) -> list[Any]:
+    return [
+        {
+            "File": {"Name": one.target, "UID": one.uid, "GID": one.gid, "Mode": one.mode},
+            f"{kind}ID": ids[one.name],
+            f"{kind}Name": one.name,
+        }
+        for one in files
+    ]
+
+
+def _ids(listed: list[dict[str, Any]], wanted: tuple[desired.File, ...], kind: str, host: str) -> dict[str, str]:
+    ids = {one["Spec"]["Name"]: one["ID"] for one in listed}
+    for one in wanted:
+        if one.name not in ids:
+            raise EngineError(f"{kind} {one.name} is not there", where=host, fix="run: occamctl course up")
+    return ids
+
+
+def _mount(mount: desired.Mount) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "Type": mount.type,
+        "Source": mount.source,
+        "Target": mount.target,
+        "ReadOnly": mount.read_only,
+    }
+    if mount.type == "tmpfs":
+        del made["Source"]
+    if mount.type == "volume":
+        made["VolumeOptions"] = {"Labels": dict(mount.labels), "NoCopy": False}
+    return made
+
+
+def _resources(cpus: float, memory: int, pids: int = 0) -> dict[str, int]:
+    made = {"NanoCPUs": int(cpus * 1e9), "MemoryBytes": memory, "Pids": pids}
+    return {key: value for key, value in made.items() if value}
+
+
+def service_json(engine: Engine, wanted: desired.Service) -> dict[str, Any]:
+    """The engine's own JSON of a service (API 1.41, engine 20.10)."""
+    marked = {**wanted.labels, names.SPEC: wanted.spec_hash}
+    with speaking_to(engine.name):
+        secret_ids = _ids(engine.api.secrets() if wanted.secrets else [], wanted.secrets, "secret", engine.name)
+        config_ids = _ids(engine.api.configs() if wanted.configs else [], wanted.configs, "config", engine.name)
+    container: dict[str, Any] = {
+        "Image": wanted.image,
+        "Labels": dict(wanted.labels),
+        "Command": list(wanted.command),
+        "Args": list(wanted.args),
+        "Env": [f"{key}={value}" for key, value in sorted(wanted.env.items())],
+        "User": wanted.user,
+        "Dir": wanted.workdir,
+        "Init": wanted.init,
+        "StopSignal": wanted.stop_signal,
+        "StopGracePeriod": wanted.stop_grace * _SECOND,
+        "CapabilityAdd": list(wanted.cap_add),
+        "CapabilityDrop": list(wanted.cap_drop),
+        "Mounts": [_mount(one) for one in wanted.mounts],
+        "Secrets": _files("Secret", wanted.secrets, secret_ids),
+        "Configs": _files("Config", wanted.configs, config_ids),
+    }
+    return {
+        "Name": wanted.name,
+        "Labels": marked,
+        "TaskTemplate": {
+            "ContainerSpec": {key: value for key, value in container.items() if value not in ("", [])},
+            "Resources": {
+                "Limits": _resources(wanted.cpu_limit, wanted.mem_limit, wanted.pids_limit),
+                "Reservations": _resources(wanted.cpu_reserve, wanted.mem_reserve),
+            },
+            "RestartPolicy": {"Condition": wanted.restart, "Delay": wanted.restart_delay * _SECOND, "MaxAttempts": 0},
+            "Placement": {"Constraints": list(wanted.constraints)},
+            "Networks": [{"Target": one} for one in wanted.networks],
+            "LogDriver": {"Name": "json-file", "Options": {"max-size": "5m", "max-file": "2"}},
+        },
+        "Mode": {"Replicated": {"Replicas": wanted.replicas}},
+        # A new task of a service pinned to one node with a published port or a home needs the old one gone first.
+        "UpdateConfig": {"Parallelism": 1, "Order": "stop-first", "FailureAction": "pause"},
+        "EndpointSpec": {
+            "Mode": "dnsrr",
+            "Ports": [
+                {"Protocol": "tcp", "TargetPort": one.target, "PublishedPort": one.published, "PublishMode": "host"}
+                for one in wanted.ports
+            ],
+        },
+    }
