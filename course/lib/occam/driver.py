@@ -65,7 +65,7 @@ class Driver:
 
 def free_port(host: str) -> int:
     """A TCP port that nothing on `host`, an address of this container, listens on. Raises NotStarted."""
-    for port in random.sample(_PORTS, 50):
+    for port in random.sample(_PORTS, min(len(_PORTS), 50)):
         with socket.socket() as trial:
             try:
                 trial.bind((host, port))
@@ -87,7 +87,9 @@ def start(conf: Mapping[str, object], token: str, tick: Callable[[], object] = l
     log = Path(tempfile.gettempdir(), f"occam-driver-{os.getpid()}.log")
     _write(private / "token", token)
     words = {**conf, "spark.occam.token.file": str(private / "token")}
-    _write(private / "spark.conf", "".join(f"{key} {value}\n" for key, value in words.items()))
+    # Java's property files take a backslash for the beginning of something else.
+    lines = (f"{key} {value}\n".replace("\\", "\\\\") for key, value in words.items())
+    _write(private / "spark.conf", "".join(lines))
     told = private / "told"
     with log.open("wb") as out:
         jvm = subprocess.Popen(
