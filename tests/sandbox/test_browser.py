@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -24,7 +25,7 @@ CELL = "import occam; spark = occam.spark(workers=2); spark"
 
 
 @pytest.fixture
-def browser(tmp_path):
+def browser(tmp_path, request):
     """Debian's chromium without a screen."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
@@ -45,6 +46,8 @@ def browser(tmp_path):
         options.add_argument(flag)
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
     yield driver
+    if request.session.testsfailed:
+        print("the page at the end:", driver.current_url, driver.find_element(By.TAG_NAME, "body").text[:3000])
     driver.quit()
 
 
@@ -53,6 +56,27 @@ def picture(browser, name: str) -> None:
     if os.environ.get("OCCAM_PICTURES"):
         PICTURES.mkdir(parents=True, exist_ok=True)
         browser.save_screenshot(str(PICTURES / f"{name}.png"))
+
+
+def run_cell(browser, code: str) -> None:
+    """Open a notebook from the launcher and run one cell, as often as it takes until JupyterLab listens.
+
+    Its page takes clicks and keys before everything behind it is there; a person would click again.
+    """
+    cell = (By.CSS_SELECTOR, ".jp-Notebook .jp-CodeCell .cm-content")
+    for _ in range(6):
+        browser.find_element(By.CSS_SELECTOR, ".jp-LauncherCard[data-category='Notebook']").click()
+        try:
+            WebDriverWait(browser, 20).until(to_be.element_to_be_clickable(cell))
+            break
+        except TimeoutException:
+            continue
+    idle = (By.CSS_SELECTOR, ".jp-Notebook-ExecutionIndicator[data-status='idle']")
+    WebDriverWait(browser, 120).until(to_be.presence_of_element_located(idle))
+    browser.find_element(*cell).click()
+    ActionChains(browser).send_keys(code).perform()
+    WebDriverWait(browser, 20).until(lambda there: code in there.find_element(*cell).text)
+    ActionChains(browser).key_down(Keys.SHIFT).send_keys(Keys.ENTER).key_up(Keys.SHIFT).perform()
 
 
 def test_a_student_in_the_browser(browser, url, passwords, occamctl):
@@ -66,11 +90,7 @@ def test_a_student_in_the_browser(browser, url, passwords, occamctl):
     assert "/user/" in browser.current_url
     picture(browser, "jupyterlab")
 
-    card = waiting.until(to_be.element_to_be_clickable((By.CSS_SELECTOR, ".jp-LauncherCard[data-category='Notebook']")))
-    card.click()
-    cell = waiting.until(to_be.element_to_be_clickable((By.CSS_SELECTOR, ".jp-Notebook .jp-CodeCell .cm-content")))
-    cell.click()
-    ActionChains(browser).send_keys(CELL).key_down(Keys.SHIFT).send_keys(Keys.ENTER).key_up(Keys.SHIFT).perform()
+    run_cell(browser, CELL)
     link = waiting.until(
         to_be.presence_of_element_located((By.CSS_SELECTOR, ".jp-OutputArea-output a[href*='/proxy/']"))
     )
