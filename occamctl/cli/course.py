@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from occamctl.cli.options import Config, Output, Yes
+from occamctl.cli.options import Config, Output, Yes, sure
 
 if TYPE_CHECKING:
     from occamctl.actions.down import Found
@@ -44,7 +43,7 @@ def up(config: Config = Path("occam.yaml"), yes: Yes = False) -> None:
         steps = action.plan(session)
         if steps:
             render.plan(steps)
-            if not yes and not _ask("Do this?"):
+            if not yes and not sure("Do this?"):
                 render.line("Nothing was done.")
                 raise typer.Exit(1)
         with render.progress(session.hosts) as say:
@@ -124,7 +123,7 @@ def down(
             render.line("Nothing to do: nothing of this course is on its hosts.")
             return
         _show(found)
-        if not yes and not _ask("Remove all this?"):
+        if not yes and not sure("Remove all this?"):
             render.line("Nothing was done.")
             raise typer.Exit(1)
         with render.progress() as say:
@@ -142,11 +141,3 @@ def _show(found: Found) -> None:
     render.table("To be removed", list(rows[0]) if rows else [], rows)
     for home in found.homes:
         render.line(f"with the work of {home.owner}: {home.files} files")
-
-
-def _ask(question: str) -> bool:
-    if not sys.stdin.isatty():
-        from occamctl.errors import SpecError
-
-        raise SpecError("this asks, and nobody is there to answer", fix="say yes beforehand: -y")
-    return typer.confirm(question)

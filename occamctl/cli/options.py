@@ -1,7 +1,8 @@
-"""Options that many commands have."""
+"""Options that many commands have, and the question before a change."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,3 +13,12 @@ Config = Annotated[
 ]
 Output = Annotated[Literal["table", "json", "yaml"], typer.Option("--output", "-o", help="How to print.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def sure(question: str) -> bool:
+    """Ask before something is done. Raises SpecError when nobody is there to answer."""
+    if not sys.stdin.isatty():
+        from occamctl.errors import SpecError
+
+        raise SpecError("this asks, and nobody is there to answer", fix="say yes beforehand: -y")
+    return typer.confirm(question)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from occamctl.cli.options import Config, Output, Yes
+from occamctl.cli.options import Config, Output, Yes, sure
 
 if TYPE_CHECKING:
     from occamctl.actions.clusters import Cluster
@@ -17,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 User = Annotated[str, typer.Option("--user", "-u", help="Whose cluster; the course's own when left away.")]
 Name = Annotated[str, typer.Option("--cluster", help="Which one; needed where there are several.")]
 Workers = Annotated[int, typer.Argument(min=0, help="Workers wanted.", show_default=False)]
-_COLUMNS = ("owner", "name", "driver", "state", "workers", "size", "hosts", "since", "message")
+_COLUMNS = ("owner", "name", "state", "workers", "size", "hosts", "message")
 
 
 @app.command()
@@ -98,7 +97,8 @@ def delete(user: User = "", cluster: Name = "", yes: Yes = False, config: Config
     with open_course(config, manager_only=True) as session:
         session.all_here()
         there = clusters.find(session, user, cluster)
-        if not yes and not _sure(there):
+        asked = f"Remove cluster {there['name']} of {there['owner']} with {there['wanted']} workers?"
+        if not yes and not sure(asked):
             render.line("Nothing was done.")
             raise typer.Exit(1)
         clusters.delete(session, there["owner"], there["name"])
@@ -113,14 +113,6 @@ def _size(text: str) -> int:
         return units.size(text) if text else 0
     except ValueError as error:
         raise SpecError(str(error), where="--memory") from None
-
-
-def _sure(there: Cluster) -> bool:
-    from occamctl.errors import SpecError
-
-    if not sys.stdin.isatty():
-        raise SpecError("this asks, and nobody is there to answer", fix="say yes beforehand: -y")
-    return typer.confirm(f"Remove cluster {there['name']} of {there['owner']} with {there['wanted']} workers?")
 
 
 def _ready(made: Cluster) -> None:
