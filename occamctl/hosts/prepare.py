@@ -21,7 +21,14 @@ START_SECONDS = 90
 _APT = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=120")
 _VERSION = ("docker", "-H", "unix:///var/run/docker.sock", "version", "--format", "{{.Server.Version}}")
 # Without an init system the engine is a process of its own session that outlives this connection.
-_BY_HAND = f"setsid -f dockerd >{LOG} 2>&1 </dev/null"
+# An engine that was killed leaves its number behind; where another process has that number by now, dockerd refuses to
+# start, for ever. Only a number that is no engine's is taken away.
+_BY_HAND = f"""
+for file in /var/run/docker.pid /var/run/docker/containerd/containerd.pid; do
+  [ -f "$file" ] && ! grep -qsE 'dockerd|containerd' "/proc/$(cat "$file")/comm" && rm -f "$file"
+done
+setsid -f dockerd >{LOG} 2>&1 </dev/null
+"""
 # An engine changes these, and does not change them back.
 _BEFORE = """
 export PATH="$PATH:/usr/sbin:/sbin"
