@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +10,7 @@ from occamctl.actions.session import Session, each
 from occamctl.engine import ground, images, swarm
 from occamctl.engine.client import Engine
 from occamctl.errors import EngineError, OccamError
+from occamctl.hosts.facts import gather
 from occamctl.plan.seen import Observed, SeenHost, SeenService
 from occamctl.plan.wanted import Account
 from occamctl.spec import names
@@ -23,13 +22,14 @@ def observe(session: Session, builder: Engine | None = None) -> Observed:
 
     builder  the engine that builds images, when it is none of the hosts'
     """
-    if session.machines.keys() - session.facts.keys():
-        session.gather_facts()
-    hosts, errors = each(session.machines, lambda host: _host(session, host))
-    session.errors.update(errors)
-    built = images.present(builder) if builder else frozenset()
-    manager = session.hosts[0]
-    seen = Observed(hosts=hosts, errors=dict(session.errors), builder_images=built)
+    with Together(max_workers=1) as aside:
+        built = aside.submit(images.present, builder) if builder else None
+        hosts, errors = each(session.machines, lambda host: _host(session, host))
+        session.errors.update(errors)
+        manager = session.hosts[0]
+        seen = Observed(
+            hosts=hosts, errors=dict(session.errors), builder_images=built.result() if built else frozenset()
+        )
     if manager not in hosts:
         return seen
     if builder is None:
@@ -38,45 +38,46 @@ def observe(session: Session, builder: Engine | None = None) -> Observed:
 
 
 def _host(session: Session, host: str) -> SeenHost:
-    engine = session.engine(host)
-    state = swarm.in_swarm(engine)
+    """A host's facts and its engine's state, asked side by side: each is a round trip or two."""
+    with Together(max_workers=1) as aside:
+        facts = None if host in session.facts else aside.submit(gather, session.machines[host])
+        try:
+            engine = session.engine(host)
+            state = swarm.in_swarm(engine)
+            there = images.present(engine)
+        finally:  # what is known of a host without an engine is worth showing
+            if facts:
+                session.facts[host] = facts.result()
     return SeenHost(
         name=host,
-        facts=session.facts.get(host),
+        facts=session.facts[host],
         in_swarm=state is not None,
         node_id=state["NodeID"] if state else "",
-        images=images.present(engine),
+        images=there,
     )
 
 
 def _course(session: Session, seen: Observed) -> Observed:
-    """What the manager's engine holds of this course; a few questions at the same time, over the one connection."""
+    """What the manager's engine holds of this course.
+
+    The engine's lists take milliseconds each, on the channel that is open already; a program in a container takes ten
+    times as long, so hub and gateway are asked while the rest is read.
+    """
     engine, ours = session.manager, {names.COURSE: session.course.course}
-    with Together(max_workers=6) as pool:
-
-        def ask(question: Callable[[], Any]) -> Future[Any]:
-            return pool.submit(question)
-
-        nodes = ask(lambda: swarm.nodes(engine))
-        networks = ask(lambda: ground.networks(engine, ours))
-        secrets = ask(lambda: ground.secrets(engine, ours))
-        configs = ask(lambda: ground.configs(engine, ours))
-        services = ask(lambda: swarm.services(engine, ours))
-        tasks = ask(lambda: swarm.tasks(engine))
-        found = _services(services.result(), tasks.result())
-        hub, gateway = session.names.hub, session.names.gateway
-        accounts = ask(lambda: _accounts(session)) if _runs(found, hub) else None
-        clusters = ask(lambda: _clusters(session)) if _runs(found, gateway) else None
-        by_id = {node.id: node for node in nodes.result()}
+    with Together(max_workers=2) as aside:
+        found = _services(swarm.services(engine, ours), swarm.tasks(engine))
+        accounts = aside.submit(_accounts, session) if _runs(found, session.names.hub) else None
+        clusters = aside.submit(_clusters, session) if _runs(found, session.names.gateway) else None
+        by_id = {node.id: node for node in swarm.nodes(engine)}
         hosts = {name: there for name, there in seen.hosts.items() if there.node_id in by_id}
         return replace(
             seen,
             swarm_nodes=frozenset(by_id),
             node_labels={name: by_id[there.node_id].labels for name, there in hosts.items()},
             node_roles={name: by_id[there.node_id].role for name, there in hosts.items()},
-            networks={one["Name"]: _subnet(one) for one in networks.result()},
-            secrets=frozenset(one["Spec"]["Name"] for one in secrets.result()),
-            configs=frozenset(one["Spec"]["Name"] for one in configs.result()),
+            networks={one["Name"]: _subnet(one) for one in ground.networks(engine, ours)},
+            secrets=frozenset(one["Spec"]["Name"] for one in ground.secrets(engine, ours)),
+            configs=frozenset(one["Spec"]["Name"] for one in ground.configs(engine, ours)),
             services=found,
             accounts=accounts.result() if accounts else None,
             clusters=clusters.result() if clusters else None,
