@@ -80,7 +80,7 @@ def _second_up(there: sandbox.Sandbox, one: Path, three: Path) -> list[Line]:
     return [
         Line(
             "second course up, less the command's own start, to ssh HOST docker info",
-            (took["three"] - took["start"]) / took["ssh"],
+            (took["one"] - took["start"]) / took["ssh"],
             3,
             detail=detail,
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,24 +18,29 @@ from occamctl.spec import names
 from occamctl.wait import Together
 
 
-def observe(session: Session, builder: Engine | None = None) -> Observed:
+def observe(session: Session, find_builder: Callable[[], Engine | None] = lambda: None) -> Observed:
     """Everything that a plan needs, asked of all hosts at once.
 
-    builder  the engine that builds images, when it is none of the hosts'
+    find_builder  gives the engine that builds images, when it is none of the hosts'
     """
     with Together(max_workers=1) as aside:
-        built = aside.submit(images.present, builder) if builder else None
+        building = aside.submit(_built, find_builder)
         hosts, errors = each(session.machines, lambda host: _host(session, host))
         session.errors.update(errors)
-        manager = session.hosts[0]
-        seen = Observed(
-            hosts=hosts, errors=dict(session.errors), builder_images=built.result() if built else frozenset()
-        )
+        built = building.result()
+    manager = session.hosts[0]
+    seen = Observed(hosts=hosts, errors=dict(session.errors), builder_images=built or frozenset())
     if manager not in hosts:
         return seen
-    if builder is None:
+    if built is None:
         seen = replace(seen, builder=manager, builder_images=hosts[manager].images)
     return _course(session, seen) if hosts[manager].in_swarm else seen
+
+
+def _built(find_builder: Callable[[], Engine | None]) -> frozenset[str] | None:
+    """Images of the engine that builds; None when a host does."""
+    builder = find_builder()
+    return images.present(builder) if builder else None
 
 
 def _host(session: Session, host: str) -> SeenHost:

@@ -36,7 +36,7 @@ def plan(session: Session) -> list[Step]:
     """What `up` would do. Raises the error of a host that cannot be used."""
     site = Site(session)
     session.all_here()
-    seen = observe(session, site.builder)
+    seen = observe(session, lambda: site.builder)
     session.all_here()
     check(site.want, seen, session)
     return diff(site.want, seen)
@@ -58,7 +58,7 @@ def _rounds(session: Session, say: Say) -> Up:
     done: list[Step] = []
     before: list[Step] = []
     for _ in range(MOST_ROUNDS):
-        seen = observe(session, site.builder)
+        seen = observe(session, lambda: site.builder)
         session.all_here()
         left = diff(site.want, seen)
         if not left:
