@@ -8,19 +8,39 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
-
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from occamctl.errors import OccamError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from occamctl.plan.steps import Step
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+# rich is imported when something is drawn with it: "nothing to do" is said without.
+
+
+@cache
+def out() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True)
+
+
+@cache
+def err() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def shown_as_is(text: object) -> str:
+    """`text` for rich, which reads square brackets as markup."""
+    from rich.markup import escape
+
+    return escape(printable(text))
+
 
 Say = Callable[[str, str], None]
 """Progress: where (a host's name or ""), and what is going on there."""
@@ -47,53 +67,56 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Mapping[str, object
     if output != "table":
         data([dict(row) for row in rows], output)
         return
+    from rich.console import Console
+    from rich.table import Table
+
     shown = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
         shown.add_column(column.upper().replace("_", " "), overflow="fold")
     for row in rows:
-        shown.add_row(*(escape(printable(row.get(column))) for column in columns))
+        shown.add_row(*(shown_as_is(row.get(column)) for column in columns))
     Console(highlight=False).print(shown if rows else f"{title + ': ' if title else ''}none")
 
 
 def line(text: str = "") -> None:
-    out.print(escape(printable(text)))
+    print(printable(text))
 
 
 def note(text: str) -> None:
     """Something worth knowing that is not the answer: on standard error."""
-    err.print(escape(printable(text)), style="dim")
+    err().print(shown_as_is(text), style="dim")
 
 
 def plan(steps: Sequence[Step]) -> None:
     """What would be done, in order, by stage."""
     if not steps:
-        out.print("Nothing to do: everything is as the course file says.")
+        line("Nothing to do: everything is as the course file says.")
         return
     marks = {"add": ("+", "green"), "change": ("~", "yellow"), "remove": ("-", "red")}
     stage = ""
     for step in steps:
         if step.stage.title != stage:
             stage = step.stage.title
-            out.print(f"[bold]{stage}[/bold]")
+            out().print(f"[bold]{stage}[/bold]")
         mark, color = marks[step.kind]
-        where = f" [dim]on {escape(step.host)}[/dim]" if step.host else ""
-        out.print(f"  [{color}]{mark}[/{color}] {escape(printable(step.what))}{where}")
-    out.print(f"{len(steps)} step{'s' if len(steps) != 1 else ''}")
+        where = f" [dim]on {shown_as_is(step.host)}[/dim]" if step.host else ""
+        out().print(f"  [{color}]{mark}[/{color}] {shown_as_is(step.what)}{where}")
+    out().print(f"{len(steps)} step{'s' if len(steps) != 1 else ''}")
 
 
 def error(failure: OccamError) -> None:
     """One line for each thing that is wrong, and how to mend it."""
     for one in (failure, *getattr(failure, "others", ())):
         where = f"{one.where}: " if one.where else ""
-        err.print(f"[red]error:[/red] {escape(printable(where + one.what))}")
+        err().print(f"[red]error:[/red] {shown_as_is(where + one.what)}")
         if one.fix:
-            err.print(f"  [green]fix:[/green] {escape(printable(one.fix))}")
+            err().print(f"  [green]fix:[/green] {shown_as_is(one.fix)}")
 
 
 @contextmanager
 def progress(hosts: Iterable[str] = ()) -> Iterator[Say]:
     """A live line per host on a terminal; plain lines, each once, where there is none (logs, pipes)."""
-    if err.is_terminal:
+    if err().is_terminal:
         yield from _live(list(hosts))
     else:
         yield from _lines()
@@ -126,13 +149,13 @@ def _live(hosts: list[str]) -> Iterator[Say]:
         TimeElapsedColumn(),
     )
     lock, rows = threading.Lock(), {}
-    with Progress(*columns, console=err, transient=True) as shown:
+    with Progress(*columns, console=err(), transient=True) as shown:
 
         def say(where: str, what: str) -> None:
             with lock:
                 if where not in rows:
                     rows[where] = shown.add_task("", host=where or "course", total=None)
-                shown.update(rows[where], description=escape(printable(what))[:100])
+                shown.update(rows[where], description=shown_as_is(what)[:100])
 
         for host in hosts:
             say(host, "")
