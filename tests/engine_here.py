@@ -12,7 +12,13 @@ import subprocess
 from occamctl.hosts.connection import LocalMachine
 from occamctl.hosts.prepare import prepare
 
-BROWSER = ("chromium", "chromium-driver", "fonts-dejavu-core")
+PROGRAMS = {
+    "chromium": "chromium",
+    "chromium-driver": "chromedriver",
+    "fonts-dejavu-core": "chromium",
+    "openssh-client": "ssh",
+}
+"""Debian's packages, and the program that tells whether each is there."""
 APT = ("apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=120")
 
 
@@ -25,14 +31,15 @@ def ensure_engine() -> None:
         say(done)
 
 
-def ensure_chromium() -> None:
-    """Without apt the browser test skips itself and says so."""
-    if all(map(shutil.which, ("chromium", "chromedriver"))) or not shutil.which("apt-get"):
+def ensure_programs() -> None:
+    """What tests run besides: without apt the browser test skips itself and says so."""
+    packages = [name for name, program in PROGRAMS.items() if not shutil.which(program)]
+    if not packages or not shutil.which("apt-get"):
         return
-    say("no Chromium here: installing Debian's with apt, for the browser test")
+    say(f"the tests need {', '.join(packages)}: installing with apt")
     root = () if os.geteuid() == 0 else ("sudo",)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (("update",), ("install", "--no-install-recommends", *BROWSER)):
+    for command in (("update",), ("install", "--no-install-recommends", *packages)):
         done = subprocess.run([*root, *APT, *command], env=environment, capture_output=True, text=True, timeout=900)
         if done.returncode:
             say(f"apt could not: {done.stderr.strip()[-300:]}")
@@ -41,4 +48,4 @@ def ensure_chromium() -> None:
 
 if __name__ == "__main__":
     ensure_engine()
-    ensure_chromium()
+    ensure_programs()
