@@ -33,13 +33,15 @@ def row(session: Session, host: str) -> dict[str, Any]:
             "state": error.what if error else "not asked",
             "fix": error.fix if error else "",
         }
+    unused = {one.hostname for one in session.course.hosts if one.gpus == "none"}
+    gpus = () if host in unused else facts.gpus
     return {
         "host": host,
         "role": role,
         "cores": facts.cores,
         "memory": _of(facts.memory_free, facts.memory),
         "disk": _of(facts.disk_free, facts.disk),
-        "gpus": len(facts.gpus),
+        "gpus": len(gpus),
         "engine": facts.engine or "none",
         "load": facts.load,
         **_state(facts),
@@ -49,7 +51,7 @@ def row(session: Session, host: str) -> dict[str, Any]:
         "memory_free_bytes": facts.memory_free,
         "disk_bytes": facts.disk,
         "disk_free_bytes": facts.disk_free,
-        "gpu_models": [gpu.model for gpu in facts.gpus],
+        "gpu_models": [gpu.model for gpu in gpus],
     }
 
 

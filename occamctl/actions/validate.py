@@ -16,6 +16,7 @@ def summary(course: Course) -> dict[str, Any]:
     return {
         "course": course.course,
         "title": course.title,
+        "term": course.term.model_dump(mode="json") if course.term else None,
         "hosts": [host.hostname for host in course.hosts],
         "manager": course.manager.hostname if course.manager else None,
         "instructors": [person.username for person in course.instructors],
@@ -68,4 +69,6 @@ def rows(said: dict[str, Any]) -> list[dict[str, str]]:
         "all of it": f"{most['notebooks']} notebooks, {most['workers']} workers: {size}",
     }
     shown["hosts"] = shown["hosts"] or THIS_MACHINE
+    if said["term"]:
+        shown["term"] = "{start} to {end} ({timezone})".format(**said["term"])
     return [{"of": name, "what": text} for name, text in shown.items()]

@@ -138,6 +138,8 @@ def _said(detail: ErrorDetails, path: Path, node: Node) -> tuple[str, str]:
         return _out_of_range(kind, context), ""
     if kind in ("string_too_long", "string_too_short"):
         return f"at most {context.get('max_length', 0)} characters", ""
+    if kind.startswith("date"):
+        return "is not a date", "write 2026-10-05"
     if kind == "missing" and node.empty:
         return "has no value", ""
     return _KINDS.get(kind, detail["msg"]), ""

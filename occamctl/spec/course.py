@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -44,6 +45,7 @@ Jump = Annotated[str, AfterValidator(words.jump)]
 Label = Annotated[str, AfterValidator(words.label)]
 Url = Annotated[str, AfterValidator(words.url)]
 Pool = Annotated[str, AfterValidator(words.pool)]
+TimeZone = Annotated[str, AfterValidator(words.timezone)]
 CourseName = Annotated[str, AfterValidator(words.course_name)]
 ClusterName = Annotated[str, AfterValidator(words.cluster_name)]
 NotebookSize = Annotated[Size, AfterValidator(words.at_least("512M"))]
@@ -56,6 +58,20 @@ class Section(BaseModel):
     """A part of the course file: unknown keys are errors, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Term(Section):
+    """When the course takes place."""
+
+    start: date = Field(description="First day.")
+    end: date = Field(description="Last day.")
+    timezone: TimeZone = Field("UTC", description="IANA name, such as Europe/Rome.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Term:
+        if self.end < self.start:
+            raise ValueError(f"end ({self.end}) is before start ({self.start})")
+        return self
 
 
 class Student(Section):
@@ -101,6 +117,7 @@ class Host(Section):
     identity_file: FilePath | None = Field(None, description="Instead of ssh.identity_file.")
     proxy_jump: Jump | None = Field(None, description="Instead of ssh.proxy_jump.")
     sudo_password: SecretStr | None = Field(None, description="Instead of ssh.sudo_password.")
+    gpus: Literal["auto", "none"] = Field("auto", description="auto: what is found is shown; none: this host has none.")
     labels: dict[Label, str] = Field({}, description="Labels of this node in the swarm.")
 
     @model_validator(mode="before")
@@ -211,6 +228,7 @@ class Course(Section):
     title: str = Field("", description="Shown on the sign-in page.")
     instructors: list[Student] = Field([], description="People with an instructor's rights and quota.")
     students: list[Student] = Field([], description="A roster file (CSV: username,name,email,group) or a list.")
+    term: Term | None = Field(None, description="When the course takes place.")
     ssh: Ssh = Field(Ssh(), description="Defaults of every host.")
     hosts: list[Host] = Field([], description="The machines; none: this machine's Docker engine.")
     hub: Hub = Field(Hub(), description="JupyterHub and its front door.")

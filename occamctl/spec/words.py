@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import zoneinfo
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from occamctl.spec import names, units
+from occamctl.spec.nearest import nearest
 
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._:%-]*[A-Za-z0-9])?")
 _LOGIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.@\\-]*\$?")
@@ -152,3 +154,15 @@ def at_least_seconds(least: int) -> Callable[[int], int]:
         return amount
 
     return check
+
+
+def timezone(word: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(word)
+        return word
+    except (KeyError, ValueError, OSError):
+        known = zoneinfo.available_timezones()
+    if not known:  # a container without tzdata
+        return word
+    near = nearest(word, sorted(known))
+    raise Unfit(f"{word!r} is not a time zone", f"did you mean {near}?" if near else "such as Europe/Rome")

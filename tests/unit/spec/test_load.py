@@ -348,3 +348,26 @@ def test_errors_in_the_roster_and_in_the_file_come_together(tmp_path: Path) -> N
     ]
     assert errors[0].what == "group: phs is not in quotas.groups"
     assert errors[1].what == "username: anna is there twice"
+
+
+def test_a_term_has_dates_in_order_and_a_time_zone():
+    course = load_text('version: 1\ncourse: a\nterm: {start: 2026-10-05, end: "2027-02-12"}\n')
+    assert course.term
+    assert (str(course.term.start), str(course.term.end), course.term.timezone) == ("2026-10-05", "2027-02-12", "UTC")
+
+
+@pytest.mark.parametrize(
+    ("term", "what"),
+    [
+        ("{start: 2026-10-05, end: tomorrow}", "term.end: is not a date"),
+        ("{start: 2026-10-05, end: 2026-10-04}", "term: end (2026-10-04) is before start (2026-10-05)"),
+        (
+            "{start: 2026-10-05, end: 2026-10-06, timezone: Europe/Rom}",
+            "term.timezone: 'Europe/Rom' is not a time zone",
+        ),
+    ],
+)
+def test_a_wrong_term_says_what_is_wrong(term, what):
+    with pytest.raises(SpecError) as refused:
+        load_text(f"version: 1\ncourse: a\nterm: {term}\n")
+    assert what in str(refused.value)
