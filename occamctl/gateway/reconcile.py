@@ -10,7 +10,7 @@ from concurrent.futures import Executor as Pool
 from dataclasses import replace
 
 from occamctl import wait
-from occamctl.engine import swarm
+from occamctl.engine import ground, swarm
 from occamctl.engine.client import Engine
 from occamctl.errors import DoesNotFit, OccamError
 from occamctl.gateway.clusters import Clusters
@@ -40,6 +40,10 @@ ORPHAN = 15
 """Seconds that a service may be without a cluster before it counts as an orphan."""
 
 
+FORGOTTEN_EVERY = 5
+"""Seconds between two looks at the secrets of clusters."""
+
+
 class Loop:
     """Compares ledger and engine every few seconds. `tick` is one round."""
 
@@ -51,6 +55,8 @@ class Loop:
         self._pool = pool
         self._orphans: dict[str, float] = {}
         self._unstick = Unstick(engine)
+        self._forgotten: dict[str, float] = {}
+        self._looked_for_forgotten = 0.0
 
     def remember(self) -> None:
         """Fill the ledger from the engine's labels; every lease gets one full grace period. Raises EngineError."""
@@ -86,6 +92,7 @@ class Loop:
                     cluster.lock.release()
         self._unstick.look(seen)
         self._remove_orphans(seen)
+        self._remove_forgotten()
         self._notebooks.tend(seen)
 
     def _tend(self, cluster: Cluster, seen: Seen) -> None:
@@ -244,6 +251,27 @@ class Loop:
                     log.warning("service %s belongs to no cluster: removed", name)
                     swarm.remove_service(self._engine, name)
         self._orphans = still
+
+    def _remove_forgotten(self) -> None:
+        """Secrets of clusters that the ledger does not know.
+
+        The last request of a gateway that was killed can reach the engine after its successor has read it.
+        """
+        now = time.monotonic()
+        if now < self._looked_for_forgotten + FORGOTTEN_EVERY:
+            return
+        self._looked_for_forgotten = now
+        known, still = {cluster.facts.nonce for cluster in self._ledger}, dict[str, float]()
+        for facts in spark.read(self._engine, self._settings.course):
+            if facts.nonce in known:
+                continue
+            still[facts.nonce] = self._forgotten.get(facts.nonce, now)
+            if now - still[facts.nonce] > ORPHAN:
+                log.warning("cluster %s of %s is in no ledger: removed", facts.name, facts.owner)
+                called = spark.Secrets.of(self._settings.site, facts)
+                for name in (called.conf, called.token, called.args):
+                    ground.remove_secret(self._engine, name)
+        self._forgotten = still
 
 
 def _found(facts: spark.Facts, seen: Seen, settings: Settings) -> Cluster:
