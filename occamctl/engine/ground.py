@@ -28,9 +28,9 @@ def networks(engine: Engine, labels: Mapping[str, str] | None = None) -> list[di
 def ensure_network(engine: Engine, network: desired.Network) -> Change:
     """An attachable overlay with this name, allocated. Raises EngineError when the name is somebody else's.
 
-    A service that is made while its network is not allocated yet can stay "new" for ever: under load the allocator
-    loses one of the two events (moby#36699). So the network's VXLAN number is waited for, and a network that gets none
-    is made again.
+    Twice, on a busy machine, a service made right after its network stayed "new" for ever. The cause is not proved;
+    an allocation that was not done yet is the likely one (see moby#36699). So the network's VXLAN number is waited for,
+    and a network that gets none is made again.
     """
     with speaking_to(engine.name):
         there = _network(engine, network.name)

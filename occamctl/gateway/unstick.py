@@ -1,8 +1,8 @@
-"""Tasks that the swarm's allocator has forgotten.
+"""Tasks that stay "new": the swarm's allocator has not come back to them.
 
-Under load, when networks and services are made at the same moment, a task can stay "new" for ever: nothing is missing,
-the allocator never comes back to it (moby#36699, swarmkit behaves so since 1.12; a forced update makes a new task,
-which is allocated at once). Seen here with two students who started together on a busy machine.
+Seen twice here, both times on a busy machine, with two students who started together. Why is not known (moby#36699
+tells of services that stay pending). A forced update asks for a new task. It did not help the second time, so the
+network's allocation is waited for as well (engine/ground.py); this is for what still gets stuck.
 """
 
 from __future__ import annotations
