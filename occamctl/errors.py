@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+INTERRUPTED = 130
+
 
 class OccamError(Exception):
     """One line for a person: `what` happened, `where`, and how to `fix` it."""

@@ -34,7 +34,7 @@ case class Answer(status: Int, body: JsonNode, trouble: String = "") {
  * @param url       where it is, such as http://tasks.ml-2026-gateway:8080/services/gateway/api
  * @param cluster   path of the cluster below it, already encoded: users/anna/clusters/lab
  * @param appId     sent along, so that the gateway tells this application from a later one of the same name
- * @param tokenFile file with the owner's token, read at every call so that it may be renewed
+ * @param tokenFile file with the cluster's own token
  */
 class Gateway(url: String, cluster: String, appId: String, tokenFile: Option[String], timeout: Duration) {
   private val json = new ObjectMapper()

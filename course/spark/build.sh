@@ -31,4 +31,10 @@ PY
   # Spark's own launcher prints the command it would run, each word ended by a NUL.
   SPARK_HOME=$home SPARK_SCALA_VERSION=2.13 java -cp "$home/jars/*" org.apache.spark.launcher.Main org.apache.spark.deploy.SparkSubmit pyspark-shell |
     tr '\0' '\n' | grep -E '^(--add-|-XX:|-D)'
+  # Mapped at a random place, as is the default since 17.0.7, an archive is copied and corrected by each JVM: a tenth of a
+  # second of CPU, and 100 MB that all JVMs of a host would share.
+  printf '%s\n' -XX:+UnlockDiagnosticVMOptions -XX:ArchiveRelocationMode=0
+  # Five times Java's own: what is hot in a job gets there within seconds, what is only the start does not.
+  printf '%s\n' -XX:Tier4InvocationThreshold=25000 -XX:Tier4MinInvocationThreshold=3000 \
+    -XX:Tier4CompileThreshold=75000 -XX:Tier4BackEdgeThreshold=200000
 } > "$to/java.args"

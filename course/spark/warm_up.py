@@ -22,7 +22,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PORT = 7078
-DEADLINE = 300
+DEADLINE = 900
+"""Seconds; a machine that builds two images and runs tests besides took 300."""
 QUIET = ["-Xlog:disable", "-Xlog:all=error:stderr"]
 """The JVM warns of every class that it cannot archive, thousands of them."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets as random
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence, Set
 from functools import cached_property, singledispatchmethod
 from hashlib import sha256
 
@@ -18,6 +19,7 @@ from occamctl.plan.steps import Step
 from occamctl.plan.wanted import Desired, Tags, tls_secrets, want
 
 Say = Callable[[str, str], None]
+_ENDED = ("failed", "rejected")
 SERVICE_START = 180
 """Seconds that hub, gateway or proxy may take to run."""
 
@@ -119,7 +121,7 @@ class Site:
 
     @perform.register
     def _(self, step: steps.AwaitService, say: Callable[[str], None]) -> None:
-        await_service(self.session.manager, step.name)
+        await_service(self.session.manager, step.name, {nodes.own_id(self.session.engine(host)) for host in step.on})
 
     @perform.register
     def _(self, step: steps.PutAccounts, say: Callable[[str], None]) -> None:
@@ -129,30 +131,48 @@ class Site:
 
     @perform.register
     def _(self, step: steps.PutCluster, say: Callable[[str], None]) -> None:
-        gateway = self.session.gateway
+        gateway, path = self.session.gateway, f"/users/course/clusters/{step.name}"
         if step.now is None:
             gateway.post(
                 "/users/course/clusters",
                 {"name": step.name, "workers": step.workers, "driver": "connect", "declared": True},
                 timeout=120,
             )
-        else:
-            gateway.put(f"/users/course/clusters/{step.name}/workers", {"workers": step.workers}, timeout=60)
+            return
+        if step.adopt:
+            gateway.put(f"{path}/declared")
+        if step.now != step.workers:
+            gateway.put(f"{path}/workers", {"workers": step.workers}, timeout=60)
 
     @perform.register
     def _(self, step: steps.RemoveCluster, say: Callable[[str], None]) -> None:
         self.session.gateway.delete(f"/users/course/clusters/{step.name}", timeout=120)
 
 
-def await_service(engine: Engine, name: str) -> None:
-    """Wait until the service's task runs. Raises EngineError with the scheduler's words when it keeps failing."""
+def await_service(engine: Engine, name: str, on: Set[str] = frozenset()) -> None:
+    """Wait until the service's task runs, with the settings that the service has now.
+
+    Raises EngineError with the scheduler's words when it keeps failing.
+
+    on  ids of nodes: a task must run on each of them, and those of other nodes do not count
+    """
+    there = swarm.service(engine, name)
+    configs = swarm.config_names(there["Spec"]["TaskTemplate"]) if there else ()
+    # A global service has tried on a new host since that joined, long before the host had the image.
+    before = {task.id for task in swarm.tasks(engine, service_name=name) if task.state in _ENDED}
+
+    def right(task: swarm.Task) -> bool:
+        return task.state == "running" and task.wanted == "running" and task.configs == configs
 
     def look() -> tuple[str, str]:
-        tasks = swarm.tasks(engine, service_name=name)
-        if any(task.state == "running" and task.wanted == "running" for task in tasks):
+        tasks = [task for task in swarm.tasks(engine, service_name=name) if not on or task.node_id in on]
+        runs = {task.node_id for task in tasks if right(task)}
+        if runs and runs >= on:
             return "running", ""
-        failed = [task for task in tasks if task.state in ("failed", "rejected")]
-        state = "failing" if len(failed) >= 3 else "starting"
+        tasks = [task for task in tasks if task.node_id not in runs and task.id not in before]
+        failed = [task for task in tasks if task.state in _ENDED]
+        often = max(Counter(task.node_id for task in failed).values(), default=0)
+        state = "failing" if often >= 3 else "starting"
         latest = failed[0] if failed else (tasks[0] if tasks else None)
         return state, latest.message if latest else "not scheduled yet"
 

@@ -16,6 +16,8 @@ from occamctl.spec import names
 
 Say = Callable[[str, str], None]
 Cluster = dict[str, Any]
+OVER = ("failed", "finished")
+"""States of a cluster of which nothing is left but the memory."""
 READY_SECONDS = 240
 """Seconds until all workers must run; the gateway's own deadlines are shorter and say why."""
 _MAKE, _REMOVE = 90, 150
@@ -29,9 +31,12 @@ class Size:
     memory: int = 0
 
 
+USUAL = Size()
+
+
 def listed(session: Session, owner: str = "") -> list[Cluster]:
     """All clusters, or those of `owner`, by owner and name."""
-    there: list[Cluster] = session.gateway.get(f"{_of(owner)}/clusters" if owner else "/clusters")
+    there: list[Cluster] = session.gateway.get(f"{of(owner)}/clusters" if owner else "/clusters")
     return sorted(there, key=lambda one: (one["owner"], one["name"]))
 
 
@@ -41,7 +46,7 @@ def find(session: Session, owner: str, name: str) -> Cluster:
     if not name and owner == names.COURSE_OWNER:
         name = OWN_CLUSTER
     if name:
-        found: Cluster = session.gateway.get(_path(owner, name))
+        found: Cluster = session.gateway.get(path(owner, name))
         return found
     there = listed(session, owner)
     if len(there) != 1:
@@ -55,7 +60,7 @@ def find(session: Session, owner: str, name: str) -> Cluster:
 
 
 def create(
-    session: Session, owner: str, name: str, workers: int, size: Size = Size(), say: Say = lambda where, what: None
+    session: Session, owner: str, name: str, workers: int, size: Size = USUAL, say: Say = lambda where, what: None
 ) -> Cluster:
     """A cluster with a driver of its own (a Spark Connect server); waits until all its workers run.
 
@@ -64,7 +69,7 @@ def create(
     owner = owner or names.COURSE_OWNER
     body = {"name": name, "workers": workers, "driver": "connect", "cores": size.cores, "memory": size.memory}
     say("", f"asking for {workers} workers")
-    session.gateway.post(f"{_of(owner)}/clusters", body, timeout=_MAKE)
+    session.gateway.post(f"{of(owner)}/clusters", body, timeout=_MAKE)
     return _until_ready(session, owner, name, say)
 
 
@@ -79,30 +84,42 @@ def scale(
         there = find(session, owner, name)
     except NotThere:
         there = {"state": "failed"}
-    if there["state"] == "failed":
+    if there["state"] in OVER:
         if owner not in ("", names.COURSE_OWNER):
             raise SpecError(f"has no cluster {name!r}", where=owner, fix=f"occamctl spark create --user {owner} {name}")
         return 0, create(session, owner, name or OWN_CLUSTER, workers, say=say)
     say("", f"{there['wanted']} → {workers} workers")
-    session.gateway.put(f"{_path(there['owner'], there['name'])}/workers", {"workers": workers}, timeout=_MAKE)
+    session.gateway.put(f"{path(there['owner'], there['name'])}/workers", {"workers": workers}, timeout=_MAKE)
     return there["wanted"], _until_ready(session, there["owner"], there["name"], say)
 
 
 def delete(session: Session, owner: str, name: str) -> Cluster:
     """Remove a cluster and wait until nothing of it is left. Raises as `find` does."""
     there = find(session, owner, name)
-    session.gateway.delete(_path(there["owner"], there["name"]), timeout=_REMOVE)
+    session.gateway.delete(path(there["owner"], there["name"]), timeout=_REMOVE)
     return there
+
+
+def logs(session: Session, owner: str, name: str, worker: str = "", tail: int = 200) -> str:
+    """Last lines of what its workers and driver printed, each line after its worker.
+
+    worker  number of one worker, or `driver`; empty for all of them
+
+    Raises as `find` does, NotThere for a worker that is not there.
+    """
+    there = find(session, owner, name)
+    asked = f"{path(there['owner'], there['name'])}/logs?worker={quote(worker, safe='')}&tail={tail}"
+    return str(session.gateway.get(asked)["text"])
 
 
 def _until_ready(session: Session, owner: str, name: str, say: Say) -> Cluster:
     def look() -> Cluster:
-        seen: Cluster = session.gateway.get(_path(owner, name))
+        seen: Cluster = session.gateway.get(path(owner, name))
         say("", progress(seen))
         return seen
 
     seen = wait.until(
-        look, lambda one: (one["state"] != "starting" and running(one) >= one["wanted"]) or one["state"] == "failed",
+        look, lambda one: (one["state"] != "starting" and running(one) >= one["wanted"]) or one["state"] in OVER,
         f"cluster {name}", seconds=READY_SECONDS, every=0.5, describe=progress, fix="see: occamctl spark status",
     )  # fmt: skip
     if seen["state"] == "failed":
@@ -123,9 +140,11 @@ def progress(cluster: Cluster) -> str:
     return f"{running(cluster)} of {cluster['wanted']} workers run{words}"
 
 
-def _of(owner: str) -> str:
+def of(owner: str) -> str:
+    """The gateway's path of what belongs to `owner`."""
     return f"/users/{quote(owner, safe='')}"
 
 
-def _path(owner: str, name: str) -> str:
-    return f"{_of(owner)}/clusters/{quote(name, safe='')}"
+def path(owner: str, name: str) -> str:
+    """The gateway's path of one cluster."""
+    return f"{of(owner)}/clusters/{quote(name, safe='')}"

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from occamctl.actions import homes
 from occamctl.actions.apply import Site
 from occamctl.actions.session import Session, each
-from occamctl.engine import ground, leftovers, nodes, swarm
+from occamctl.engine import ground, leftovers, nodes, swarm, walls
 from occamctl.engine.client import Engine
 from occamctl.errors import PartlyDone, Refused
 from occamctl.hosts.lock import holding
-from occamctl.plan.wanted import front_label
+from occamctl.plan.wanted import front_label, host_label
 from occamctl.spec import names
 from occamctl.spec.units import human_size
 
@@ -88,7 +88,8 @@ def _take_down(session: Session, say: Say, *, keep_images: bool) -> None:
     if manager in session.machines and swarm.in_swarm(session.manager):
         formed = nodes.formed_by(session.manager) == course
         _services(session.manager, course, say)
-    _, errors = each(session.machines, lambda host: _containers(session.engine(host), course, say))
+    ours = Site(session).want.images[manager][-1]
+    _, errors = each(session.machines, lambda host: _containers(session.engine(host), course, ours, say))
     session.errors.update(errors)
     if manager in session.machines and swarm.in_swarm(session.manager):
         _ground(session.manager, course, say)
@@ -112,9 +113,11 @@ def _services(engine: Engine, course: str, say: Say) -> None:
         swarm.wait_absent(engine, labels, seconds=PIECES_GONE)
 
 
-def _containers(engine: Engine, course: str, say: Say) -> None:
+def _containers(engine: Engine, course: str, image: str, say: Say) -> None:
     say(engine.name, "waiting for containers to end")
     leftovers.remove_containers(engine, course, seconds=PIECES_GONE)
+    # Now that there is nobody left to keep out, and none who would set them again.
+    walls.take_away(engine, course, image)
 
 
 def _ground(engine: Engine, course: str, say: Say) -> None:
@@ -149,8 +152,8 @@ def _unlabel(session: Session) -> None:
         if node.labels.get(nodes.JOINED) == course:
             nodes.leave(session.engine(host))
             nodes.forget(session.manager, node.id)
-        elif front_label(course) in node.labels:
-            nodes.label(session.manager, node.id, {front_label(course): None})
+        elif ours := {front_label(course), host_label(course)} & node.labels.keys():
+            nodes.label(session.manager, node.id, dict.fromkeys(ours))
 
 
 def _leave(session: Session, say: Say) -> None:

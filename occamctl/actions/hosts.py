@@ -8,9 +8,11 @@ from typing import Any
 from occamctl.actions.session import Session, each
 from occamctl.errors import HostError
 from occamctl.hosts import prepare as engines
+from occamctl.hosts import walls
 from occamctl.hosts.facts import too_old
 from occamctl.hosts.machine import Ran
 from occamctl.plan.observed import HostFacts
+from occamctl.plan.walls import rules_for
 
 Say = Callable[[str, str], None]
 
@@ -69,19 +71,33 @@ def _state(facts: HostFacts) -> dict[str, str]:
 
 
 def prepare(session: Session, say: Say) -> dict[str, list[str]]:
-    """Ensure an engine on every host; what was done on each. Hosts that failed are in `session.errors`."""
-    done, errors = each(
-        session.machines, lambda host: engines.prepare(session.machines[host], lambda text: say(host, text))
-    )
+    """Ensure an engine on every host, and its rules for containers; what was done on each.
+
+    Hosts that failed are in `session.errors`. The rules name the addresses of the hosts that answered; `course up`,
+    which needs all of them, sets them again.
+    """
+    session.gather_facts()
+    rules = rules_for(session.course, session.facts)
+
+    def one(host: str) -> list[str]:
+        machine = session.machines[host]
+        did = engines.prepare(machine, lambda text: say(host, text))
+        new = not machine.is_local and walls.ensure(machine, session.names.walls_table, rules)
+        return [*did, "set the rules for containers"] if new else did
+
+    done, errors = each(session.machines, one)
     session.errors.update(errors)
     return done
 
 
 def undo(session: Session, say: Say) -> dict[str, list[str]]:
-    """Take away the engines that `prepare` installed; what was done on each host. Others' engines stay."""
-    done, errors = each(
-        session.machines, lambda host: engines.undo_prepare(session.machines[host], lambda text: say(host, text))
-    )
+    """Take away the rules and engines that `prepare` brought; what was done on each host. Others' engines stay."""
+
+    def one(host: str) -> list[str]:
+        machine, table = session.machines[host], session.names.walls_table
+        return engines.undo_prepare(machine, lambda text: say(host, text), "" if machine.is_local else table)
+
+    done, errors = each(session.machines, one)
     session.errors.update(errors)
     return done
 

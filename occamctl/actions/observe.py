@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from occamctl.actions import users
+from occamctl.actions.clusters import OVER
 from occamctl.actions.session import Session, each
 from occamctl.engine import ground, images, swarm
 from occamctl.engine.client import Engine
 from occamctl.errors import EngineError, OccamError
 from occamctl.hosts.facts import gather
-from occamctl.plan.seen import Observed, SeenHost, SeenService
+from occamctl.plan.seen import Observed, SeenCluster, SeenHost, SeenService
 from occamctl.plan.wanted import Account
 from occamctl.spec import names
 from occamctl.wait import Together
@@ -60,6 +61,7 @@ def _host(session: Session, host: str) -> SeenHost:
         in_swarm=state is not None,
         node_id=state["NodeID"] if state else "",
         images=there,
+        data_port=((state or {}).get("Cluster") or {}).get("DataPathPort", 0),
     )
 
 
@@ -104,16 +106,28 @@ def _services(listed: list[dict[str, Any]], tasks: list[swarm.Task]) -> dict[str
     for one in listed:
         spec = one["Spec"]
         mine = [task for task in tasks if task.service_id == one["ID"]]
-        running = sum(task.state == "running" and task.wanted == "running" for task in mine)
-        container = spec["TaskTemplate"]["ContainerSpec"]
+        running = sum(_lives(task) for task in mine)
+        configs = swarm.config_names(spec["TaskTemplate"])
         made[spec["Name"]] = SeenService(
             spec_hash=spec["Labels"].get(names.SPEC, ""),
-            replicas=spec["Mode"]["Replicated"].get("Replicas", 0),
+            replicas=_replicas(spec["Mode"], mine),
             running=running,
-            configs=tuple(config["ConfigName"] for config in container.get("Configs") or ()),
+            configs=configs,
             trouble="" if running or not mine else mine[0].message,
+            nodes=frozenset(task.node_id for task in mine if _lives(task) and task.configs == configs),
         )
     return made
+
+
+def _lives(task: swarm.Task) -> bool:
+    return task.state == "running" and task.wanted == "running"
+
+
+def _replicas(mode: dict[str, Any], tasks: list[swarm.Task]) -> int:
+    """How many tasks the swarm wants; of a global service, which has no number, as many as it has made."""
+    if "Replicated" in mode:
+        return int(mode["Replicated"].get("Replicas", 0))
+    return sum(task.wanted == "running" for task in tasks)
 
 
 def _accounts(session: Session) -> tuple[Account, ...] | None:
@@ -123,9 +137,13 @@ def _accounts(session: Session) -> tuple[Account, ...] | None:
         return None
 
 
-def _clusters(session: Session) -> dict[str, int] | None:
+def _clusters(session: Session) -> dict[str, SeenCluster] | None:
     try:
         listed = session.gateway.get("/users/course/clusters", timeout=10)
     except OccamError:  # as above
         return None
-    return {one["name"]: one["wanted"] for one in listed if one.get("declared") and one["state"] != "failed"}
+    return {
+        one["name"]: SeenCluster(one["wanted"], bool(one.get("declared")))
+        for one in listed
+        if one["driver"] == "connect" and one["state"] not in OVER
+    }

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from occamctl import wait
 from occamctl.actions.pieces import container_of
-from occamctl.actions.session import Session
+from occamctl.actions.session import Session, each
+from occamctl.engine import walls
 from occamctl.errors import EngineError
 from occamctl.plan.wanted import LOCAL
 
@@ -42,7 +43,11 @@ def url(session: Session) -> str:
 
 
 def check(session: Session, say: Say) -> tuple[str, ...]:
-    """Wait until sign-in page and gateway answer; returns warnings. Raises TookTooLong with what they said last."""
+    """Wait until the walls stand on every host, and sign-in page and gateway answer; returns warnings.
+
+    Raises TookTooLong with what they said last.
+    """
+    _walls(session, say)
     say("", "waiting for the sign-in page")
     scheme = "https" if session.course.hub.tls else "http"
     front = f"{scheme}://tasks.{session.names.proxy}:8000/hub/login"
@@ -73,6 +78,27 @@ def check(session: Session, say: Say) -> tuple[str, ...]:
         fix="see: occamctl logs hub; occamctl logs gateway",
     )
     return _from_here(session)
+
+
+def _walls(session: Session, say: Say) -> None:
+    """Every host shows the rules for containers: a keeper that runs may not have set them."""
+    say("", "looking at the walls on every host")
+    table, course = session.names.walls_table, session.course.course
+
+    def bare() -> list[str]:
+        """A host that cannot be asked counts: its keeper may have just been replaced."""
+        standing, _ = each(session.hosts, lambda host: walls.stand(session.engine(host), course, table))
+        return [host for host in session.hosts if not standing.get(host)]
+
+    wait.until(
+        bare,
+        lambda seen: not seen,
+        f"the rules for containers (nftables table {table})",
+        seconds=READY_SECONDS,
+        every=0.5,
+        describe=lambda seen: f"not on {', '.join(seen)}",
+        fix="see: occamctl logs walls",
+    )
 
 
 def _from_here(session: Session) -> tuple[str, ...]:

@@ -1,15 +1,18 @@
-"""An open course: the file, one connection to each of its hosts, and an engine on each."""
+"""An open course: the file, one connection to each of its hosts, and an engine on each.
+
+The engine's SDK takes as long to import as a connection takes to be made; so it is imported at first use, while the
+connections are being made.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from occamctl.actions.ask import Gateway
-from occamctl.engine.client import Engine
 from occamctl.errors import HostError, OccamError
 from occamctl.hosts.connection import Machine, connect_all
 from occamctl.hosts.facts import gather
@@ -19,20 +22,31 @@ from occamctl.spec import load, names
 from occamctl.spec.course import Course
 from occamctl.wait import Together
 
+if TYPE_CHECKING:
+    from occamctl.actions.ask import Gateway
+    from occamctl.engine.client import Engine
+
 Answer = TypeVar("Answer")
 MOST_AT_ONCE = 16
 
 
 @dataclass
 class Session:
-    """What commands work with. `machines` and `errors` together name every host that was asked for."""
+    """What commands work with. `machines` and `errors` name every host that was asked for; both wait for its answer."""
 
     course: Course
     path: Path
-    machines: dict[str, Machine]
-    errors: dict[str, HostError]
+    _connecting: Future[tuple[dict[str, Machine], dict[str, HostError]]]
     facts: dict[str, HostFacts] = field(default_factory=dict)
     _engines: dict[str, Engine] = field(default_factory=dict)
+
+    @property
+    def machines(self) -> dict[str, Machine]:
+        return self._connecting.result()[0]
+
+    @property
+    def errors(self) -> dict[str, HostError]:
+        return self._connecting.result()[1]
 
     @property
     def names(self) -> names.Names:
@@ -44,6 +58,8 @@ class Session:
 
     def engine(self, host: str) -> Engine:
         """The engine of `host`, opened at first use. Raises HostError when the host is not there."""
+        from occamctl.engine.client import Engine
+
         if host in self.errors:
             raise self.errors[host]
         if host not in self._engines:
@@ -63,6 +79,8 @@ class Session:
 
     @property
     def gateway(self) -> Gateway:
+        from occamctl.actions.ask import Gateway
+
         return Gateway(self.manager, self.names)
 
     def all_here(self) -> None:
@@ -84,8 +102,9 @@ class Session:
     def close(self) -> None:
         for engine in self._engines.values():
             engine.close()
-        for machine in self.machines.values():
-            machine.close()
+        if self._connecting.done():  # else it was interrupted, and the process ends
+            for machine in self.machines.values():
+                machine.close()
 
 
 def each(hosts: Iterable[str], ask: Callable[[str], Answer]) -> tuple[dict[str, Answer], dict[str, HostError]]:
@@ -106,11 +125,16 @@ def each(hosts: Iterable[str], ask: Callable[[str], Answer]) -> tuple[dict[str, 
 
 @contextmanager
 def open_course(config: Path, *, manager_only: bool = False) -> Iterator[Session]:
-    """Load the course file and connect to its hosts (or to the manager only); everything is closed at the end."""
+    """Load the course file and connect to its hosts (or to the manager only); everything is closed at the end.
+
+    It does not wait for the connections: what a command imports inside is imported while they are made.
+    """
     course = load.load(config)
-    machines, errors = connect_all(course, only=hosts_of(course)[:1] if manager_only else None)
-    session = Session(course, config, machines, errors)
+    only = hosts_of(course)[:1] if manager_only else None
+    aside = Together(max_workers=1)
+    session = Session(course, config, aside.submit(connect_all, course, only=only))
     try:
-        yield session
+        with aside:
+            yield session
     finally:
         session.close()

@@ -47,7 +47,7 @@ def status(session: Session) -> Status:
 
 
 def _services(session: Session, seen: Observed, made: Status) -> None:
-    front = (session.names.proxy, session.names.hub, session.names.gateway)
+    front = (session.names.proxy, session.names.hub, session.names.gateway, session.names.walls)
     for name in front:
         there = seen.services.get(name)
         state = "absent" if there is None else "running" if there.running >= there.replicas else "down"
@@ -61,6 +61,17 @@ def _services(session: Session, seen: Observed, made: Status) -> None:
         f"{one['service']} does not run: {one['message'] or 'see its log'} (see: occamctl logs {one['service']})"
         for one in made.services
         if one["state"] == "down"
+    ]
+    made.wrong += _unwalled(session, seen)
+
+
+def _unwalled(session: Session, seen: Observed) -> list[str]:
+    """Hosts of a running course whose rules for containers nobody keeps."""
+    there = seen.services.get(session.names.walls)
+    return [
+        f"{host}: nobody keeps the rules that separate students there (see: occamctl logs walls)"
+        for host, one in seen.hosts.items()
+        if there and one.node_id not in there.nodes
     ]
 
 
@@ -84,5 +95,5 @@ def _gateway(session: Session, made: Status) -> None:
     made.wrong += [
         f"cluster {one['name']} of {one['owner']}: {one.get('message') or one['state']}"
         for one in made.clusters
-        if one["state"] == "failed"
+        if one["state"] == "failed" and one.get("exit_code") is None  # a program's own failure is none of the course's
     ]

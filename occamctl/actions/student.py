@@ -26,6 +26,9 @@ from occamctl.errors import OccamError, TookTooLong
 REQUEST_SECONDS = 30
 SERVER_SECONDS = 240
 CELL_SECONDS = 600
+IDLE_SECONDS = 20
+"""A kernel's connection is made anew after so long between two cells: meanwhile nobody here answers the server's pings,
+and it closes one after a minute of that."""
 
 
 @dataclass
@@ -144,10 +147,16 @@ class Kernel:
     def __init__(self, student: Student, number: str) -> None:
         self.id, self._session = number, uuid.uuid4().hex
         self._student = student
-        self._socket = student.socket(f"api/kernels/{number}/channels?session_id={self._session}")
+        self._socket, self._used = self._connected(), time.monotonic()
+
+    def _connected(self) -> websocket.WebSocket:
+        return self._student.socket(f"api/kernels/{self.id}/channels?session_id={self._session}")
 
     def run(self, code: str, *, seconds: float = CELL_SECONDS, told: Callable[[str], None] | None = None) -> Ran:
         """Run a cell to its end. `told` gets what it prints while it runs. Raises TookTooLong."""
+        if time.monotonic() - self._used > IDLE_SECONDS:
+            self._socket.close()
+            self._socket = self._connected()
         number = uuid.uuid4().hex
         content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
         header = {
@@ -173,6 +182,7 @@ class Kernel:
         for message in self._messages(number, deadline, seconds):
             if _take(message, ran, told):
                 break
+        self._used = time.monotonic()
         return ran
 
     def _messages(self, number: str, deadline: float, seconds: float) -> Iterator[dict[str, Any]]:
@@ -202,7 +212,8 @@ def _take(message: dict[str, Any], ran: Ran, told: Callable[[str], None] | None)
         text = content["text"]
     elif kind in ("display_data", "execute_result", "update_display_data"):
         ran.displays.append(content["data"])
-        text = content["data"].get("text/plain", "") + "\n" if kind != "update_display_data" else ""
+        if "display_id" not in content.get("transient", {}):  # one that changes, such as a progress bar, is no text
+            text = content["data"].get("text/plain", "") + "\n"
     elif kind == "error":
         ran.error = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(content["traceback"]) or content["evalue"])
     ran.text += text

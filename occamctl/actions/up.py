@@ -15,6 +15,7 @@ from occamctl.errors import PartlyDone
 from occamctl.hosts.lock import holding
 from occamctl.plan.diff import diff, first_stage
 from occamctl.plan.steps import Step
+from occamctl.plan.walls import walled
 
 Say = Callable[[str, str], None]
 MOST_ROUNDS = 24
@@ -39,7 +40,7 @@ def plan(session: Session) -> list[Step]:
     seen = observe(session, lambda: site.builder)
     session.all_here()
     check(site.want, seen, session)
-    return diff(site.want, seen)
+    return diff(walled(site.want, session.course, seen), seen)
 
 
 def up(session: Session, say: Say, planned: Sequence[Step]) -> Up:
@@ -60,7 +61,7 @@ def _rounds(session: Session, say: Say) -> Up:
     for _ in range(MOST_ROUNDS):
         seen = observe(session, lambda: site.builder)
         session.all_here()
-        left = diff(site.want, seen)
+        left = diff(walled(site.want, session.course, seen), seen)
         if not left:
             break
         if left == before:

@@ -27,6 +27,7 @@ def summary(course: Course) -> dict[str, Any]:
         "quotas": {name: quota.model_dump() for name, quota in _quotas(course).items()},
         "clusters": {cluster.name: cluster.workers for cluster in course.spark.clusters},
         "at_most": _at_most(course),
+        "guaranteed": _guaranteed(course),
     }
 
 
@@ -34,12 +35,19 @@ def _quotas(course: Course) -> dict[str, Quota]:
     return {"student": course.quotas.student, "instructor": course.quotas.instructor, **course.quotas.groups}
 
 
+def _people(course: Course) -> list[Quota]:
+    """The quota of everybody."""
+    quotas = course.quotas
+    roles = [
+        *((person, quotas.instructor) for person in course.instructors),
+        *((person, quotas.groups.get(person.group, quotas.student)) for person in course.students),
+    ]
+    return [quotas.users.get(person.username, quota) for person, quota in roles]
+
+
 def _at_most(course: Course) -> dict[str, Any]:
     """What it takes when everybody takes all that they may: no host needs to have it, but it is good to know."""
-    quotas = [
-        *(course.quotas.instructor for _ in course.instructors),
-        *(course.quotas.groups.get(person.group, course.quotas.student) for person in course.students),
-    ]
+    quotas = _people(course)
     notebooks = len(quotas)
     workers = sum(quota.workers for quota in quotas) + sum(cluster.workers for cluster in course.spark.clusters)
     memory = notebooks * course.notebook.mem_limit + workers * course.spark.worker.memory
@@ -49,6 +57,12 @@ def _at_most(course: Course) -> dict[str, Any]:
         "cpus": round(notebooks * course.notebook.cpu_limit + workers * course.spark.worker.cpus, 1),
         "memory": human_size(memory),
     }
+
+
+def _guaranteed(course: Course) -> dict[str, Any]:
+    """What the hosts must have, so that everybody can have the guarantee at the same time."""
+    workers, worker = sum(quota.guarantee for quota in _people(course)), course.spark.worker
+    return {"workers": workers, "cpus": workers * worker.cpus, "memory": human_size(workers * worker.memory)}
 
 
 def rows(said: dict[str, Any]) -> list[dict[str, str]]:
@@ -69,6 +83,8 @@ def rows(said: dict[str, Any]) -> list[dict[str, str]]:
         "all of it": f"{most['notebooks']} notebooks, {most['workers']} workers: {size}",
     }
     shown["hosts"] = shown["hosts"] or THIS_MACHINE
+    if said["guaranteed"]["workers"]:
+        shown["guaranteed"] = "{workers} workers: {cpus} CPUs, {memory}".format(**said["guaranteed"])
     if said["term"]:
         shown["term"] = "{start} to {end} ({timezone})".format(**said["term"])
     return [{"of": name, "what": text} for name, text in shown.items()]

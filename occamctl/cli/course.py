@@ -18,11 +18,12 @@ app = typer.Typer(no_args_is_help=True)
 @app.command()
 def plan(config: Config = Path("occam.yaml"), output: Output = "table") -> None:
     """Show what `up` would do; nothing is changed.  Example: occamctl course plan -o json"""
-    from occamctl import render
-    from occamctl.actions import up as action
     from occamctl.actions.session import open_course
 
     with open_course(config) as session:
+        from occamctl import render  # while the connections are made
+        from occamctl.actions import up as action
+
         steps = action.plan(session)
     if output == "table":
         render.plan(steps)
@@ -35,11 +36,12 @@ def plan(config: Config = Path("occam.yaml"), output: Output = "table") -> None:
 @app.command()
 def up(config: Config = Path("occam.yaml"), yes: Yes = False) -> None:
     """Bring the course up, or up to date.  Example: occamctl course up -y"""
-    from occamctl import render
-    from occamctl.actions import up as action
     from occamctl.actions.session import open_course
 
     with open_course(config) as session:
+        from occamctl import render  # while the connections are made
+        from occamctl.actions import up as action
+
         steps = action.plan(session)
         if steps:
             render.plan(steps)

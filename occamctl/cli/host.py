@@ -32,9 +32,12 @@ def list_hosts(config: Config = Path("occam.yaml"), output: Output = "table") ->
 @app.command()
 def prepare(
     config: Config = Path("occam.yaml"),
-    undo: Annotated[bool, typer.Option("--undo", help="Take away the engines that prepare installed.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Take away what prepare brought.")] = False,
 ) -> None:
-    """Install a container engine where there is none.  Example: occamctl host prepare"""
+    """Install a container engine where there is none, and set the rules for containers.
+
+    Example: occamctl host prepare
+    """
     from occamctl import render
     from occamctl.actions import hosts as action
     from occamctl.actions.session import open_course

@@ -12,9 +12,8 @@ import typer
 from typer.core import TyperGroup
 
 from occamctl import __version__
-from occamctl.errors import OccamError
+from occamctl.errors import INTERRUPTED, OccamError
 
-INTERRUPTED = 130
 _TEXTS = {
     "init": "Write a commented course file and a roster.",
     "validate": "Check the course file and the roster; no host is touched.",
@@ -108,12 +107,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         render.error(failure)
         raise SystemExit(failure.exit_code) from None
     except SystemExit as end:
-        if end.code != INTERRUPTED:
+        if end.code != INTERRUPTED or type(end) is not SystemExit:
             raise
-        print("interrupted; run the same command again to go on", file=sys.stderr)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(INTERRUPTED)  # threads that speak to hosts end with their connections; nobody waits for them
+        raise KeyboardInterrupt from None  # Typer makes an exit of it
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None

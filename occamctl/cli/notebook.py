@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from occamctl.cli.options import Config, Output
+from occamctl.cli.options import Config, Output, TheirExit
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 Username = Annotated[str, typer.Argument(help="Whose notebook.", show_default=False)]
@@ -95,13 +95,15 @@ def exec_(
     from occamctl.actions import notebooks
     from occamctl.actions.session import open_course
 
+    if command[0] == "--" and len(command) > 1:  # as ssh and kubectl take it
+        command = command[1:]
     given = sys.stdin.buffer.read() if stdin else b""
     with open_course(config) as session:
         ran = notebooks.run(session, username, command, given, timeout)
     sys.stdout.buffer.write(ran.out)
     sys.stdout.buffer.flush()
     sys.stderr.buffer.write(ran.err)
-    raise typer.Exit(ran.code)
+    raise TheirExit(ran.code)
 
 
 @app.command()

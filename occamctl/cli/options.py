@@ -15,6 +15,10 @@ Output = Annotated[Literal["table", "json", "yaml"], typer.Option("--output", "-
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
+class TheirExit(SystemExit):
+    """The exit code of somebody's program, handed on: whatever it is, it says nothing about occamctl."""
+
+
 def sure(question: str) -> bool:
     """Ask before something is done. Raises SpecError when nobody is there to answer."""
     if not sys.stdin.isatty():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from occamctl.cli.options import Config, Output, Yes, sure
+from occamctl.cli.options import Config, Output, TheirExit, Yes, sure
 
 if TYPE_CHECKING:
     from occamctl.actions.clusters import Cluster
@@ -16,6 +17,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 User = Annotated[str, typer.Option("--user", "-u", help="Whose cluster; the course's own when left away.")]
 Name = Annotated[str, typer.Option("--cluster", help="Which one; needed where there are several.")]
 Workers = Annotated[int, typer.Argument(min=0, help="Workers wanted.", show_default=False)]
+Cores = Annotated[int, typer.Option(min=0, help="Cores of a worker; 0: as the course file says.")]
+Memory = Annotated[str, typer.Option(help="Memory of a worker, such as 4G; empty: as the course file says.")]
 _COLUMNS = ("owner", "name", "state", "workers", "size", "hosts", "message")
 
 
@@ -23,8 +26,8 @@ _COLUMNS = ("owner", "name", "state", "workers", "size", "hosts", "message")
 def create(
     name: Annotated[str, typer.Argument(help="Name of the new cluster: at most 12 small letters, digits, hyphens.")],
     workers: Annotated[int, typer.Option("--workers", "-w", min=0, help="Workers it gets.")] = 2,
-    cores: Annotated[int, typer.Option(min=0, help="Cores of a worker; 0: as the course file says.")] = 0,
-    memory: Annotated[str, typer.Option(help="Memory of a worker, such as 4G; empty: as the course file says.")] = "",
+    cores: Cores = 0,
+    memory: Memory = "",
     user: User = "",
     config: Config = Path("occam.yaml"),
 ) -> None:
@@ -52,6 +55,8 @@ def scale(workers: Workers, user: User = "", cluster: Name = "", config: Config 
         before, made = clusters.scale(session, user, cluster, workers, say)
     render.line(f"{before} → {made['wanted']} workers")
     _ready(made)
+    if made["declared"]:
+        render.note("The course file declares this cluster: the next course up brings its number of workers back.")
 
 
 @app.command("list")
@@ -87,6 +92,99 @@ def status(user: User = "", cluster: Name = "", config: Config = Path("occam.yam
         raise typer.Exit(1)
 
 
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def submit(
+    program: Annotated[Path, typer.Argument(metavar="APP.PY", help="The application: a Python file.")],
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="ARGS", help="What it is called with.")] = None,
+    name: Annotated[str, typer.Option(help="A name for it: at most 12 small letters, digits, hyphens.")] = "",
+    workers: Annotated[int, typer.Option("--workers", "-w", min=0, help="Workers it gets.")] = 2,
+    cores: Cores = 0,
+    memory: Memory = "",
+    conf: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="A setting of Spark; repeatable.")] = None,
+    py_files: Annotated[list[Path] | None, typer.Option(help="A .py or .zip for its imports; repeatable.")] = None,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Print its name and return at once.")] = False,
+    user: User = "",
+    config: Config = Path("occam.yaml"),
+) -> None:
+    """Run an application on workers of its own and show its output; ends with its exit code.
+
+    Options come first. Ctrl-C ends the application. Nothing of it is left afterwards, nor is what it wrote into its
+    own container; with --detach its last lines are kept for ten minutes.  Example: occamctl spark submit -w 4 pi.py 100
+    """
+    from occamctl import render
+    from occamctl.actions import applications, clusters
+    from occamctl.actions.session import open_course
+    from occamctl.errors import EngineError, HostError, TookTooLong
+
+    asked = applications.Application(program, arguments or (), py_files or (), _conf(conf or []))
+    with open_course(config, manager_only=detach) as session:
+        size = clusters.Size(cores, _size(memory))
+        there = applications.submit(session, user, asked, name=name, workers=workers, size=size)
+        if detach:
+            render.line(there["name"])
+            return
+        render.note(f"application {there['name']} of {there['owner']}: {workers} workers")
+        try:
+            code = applications.follow(session, there, _pass_on)
+        except KeyboardInterrupt:
+            render.note("ending the application")
+            applications.end(session, there)
+            raise
+        except (EngineError, HostError, TookTooLong):
+            render.note(f"the application may go on; see: occamctl spark status --cluster {there['name']}")
+            raise
+        applications.end(session, there)
+    render.note(f"the application ended with exit code {code} (its own, not occamctl's)")
+    raise TheirExit(code)
+
+
+@app.command()
+def logs(
+    user: User = "",
+    cluster: Name = "",
+    worker: Annotated[str, typer.Option("--worker", help="Number of one worker, or: driver.")] = "",
+    tail: Annotated[int, typer.Option("--tail", "-n", min=1, max=10_000, help="Last lines of each.")] = 200,
+    config: Config = Path("occam.yaml"),
+) -> None:
+    """What a cluster's workers and driver printed.  Example: occamctl spark logs --user anna.rossi -n 50"""
+    from occamctl import render
+    from occamctl.actions import clusters
+    from occamctl.actions.session import open_course
+
+    with open_course(config, manager_only=True) as session:
+        session.all_here()
+        text = clusters.logs(session, user, cluster, worker, tail)
+    for line in text.splitlines():
+        render.line(line)
+
+
+@app.command()
+def ui(
+    user: User = "",
+    cluster: Name = "",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0 for a free one.")] = 0,
+    open_: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    config: Config = Path("occam.yaml"),
+) -> None:
+    """Bring Spark's own page of a cluster to this machine until Ctrl-C.  Example: occamctl spark ui --open"""
+    import webbrowser
+
+    from occamctl import render
+    from occamctl.actions.forward import forward
+    from occamctl.actions.session import open_course
+
+    with open_course(config) as session, forward(session, user, cluster, port) as forwarded:
+        render.line(forwarded.url)
+        sys.stdout.flush()
+        render.note("Ctrl-C ends it.")
+        if open_:
+            webbrowser.open(forwarded.url)
+        try:
+            forwarded.wait()
+        except KeyboardInterrupt:  # how one ends it, and no failure
+            return
+
+
 @app.command()
 def delete(user: User = "", cluster: Name = "", yes: Yes = False, config: Config = Path("occam.yaml")) -> None:
     """Remove a cluster; work that runs on it ends.  Example: occamctl spark delete --user anna.rossi -y"""
@@ -103,6 +201,26 @@ def delete(user: User = "", cluster: Name = "", yes: Yes = False, config: Config
             raise typer.Exit(1)
         clusters.delete(session, there["owner"], there["name"])
     render.line(f"Cluster {there['name']} of {there['owner']} is gone.")
+
+
+def _pass_on(stream: int, piece: bytes) -> None:
+    to = sys.stdout.buffer if stream == 1 else sys.stderr.buffer
+    to.write(piece)
+    to.flush()
+
+
+def _conf(pairs: list[str]) -> dict[str, str]:
+    from occamctl.errors import SpecError
+
+    settings = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not sign:
+            raise SpecError(
+                f"{pair!r} is not KEY=VALUE", where="--conf", fix="write: --conf spark.sql.ansi.enabled=true"
+            )
+        settings[key] = value
+    return settings
 
 
 def _size(text: str) -> int:
@@ -145,6 +263,8 @@ def _row(there: Cluster) -> dict[str, Any]:
 def _details(there: Cluster) -> dict[str, Any]:
     known = "not heard yet" if there["registered"] is None else there["registered"]
     left = "no lease" if there["lease_left"] is None else f"{there['lease_left']:.0f} s"
-    keys = ("owner", "name", "state", "workers", "size", "driver", "app_id", "since", "connect_url", "message")
+    keys = (
+        "owner", "name", "state", "exit_code", "workers", "size", "driver", "app_id", "since", "connect_url", "message",
+    )  # fmt: skip
     row = {**_row(there), "message": there["message"]}
-    return {key: row[key] for key in keys if row[key]} | {"registered": known, "lease": left}
+    return {key: row[key] for key in keys if row[key] not in ("", None)} | {"registered": known, "lease": left}

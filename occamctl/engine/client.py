@@ -30,7 +30,7 @@ EXEC_SECONDS = 120
 MOST_CHANNELS = 6
 OLDEST_API = (1, 41)
 """That of Docker 20.10."""
-_STDOUT, _STDERR = 1, 2
+STDOUT, STDERR = 1, 2
 
 
 class Engine:
@@ -79,48 +79,66 @@ class Engine:
         Raises EngineError when the container is gone, TookTooLong after `seconds`.
         """
         with speaking_to(self.name):
-            made = self.api.exec_create(container, list(command), stdin=bool(stdin), user=user)
-            answer = self.api._post_json(
-                self.api._url("/exec/{0}/start", made["Id"]),
-                headers={"Connection": "Upgrade", "Upgrade": "tcp"},
-                data={"Tty": False, "Detach": False},
-                stream=True,
-            )
+            number, answer = self.start_exec(container, command, stdin=bool(stdin), user=user)
             try:
-                self.api._raise_for_status(answer)
-                out, err = _talk(_Raw(answer), stdin, time.monotonic() + seconds)
+                out, err = _talk(Raw(answer), stdin, time.monotonic() + seconds)
             except TimeoutError:
                 what = " ".join(command)[:60]
                 raise TookTooLong(f"{what} in {container}: no end after {seconds:g} s", where=self.name) from None
             finally:
                 answer.close()
-            return int(self.api.exec_inspect(made["Id"])["ExitCode"] or 0), out, err
+            return int(self.api.exec_inspect(number)["ExitCode"] or 0), out, err
+
+    def start_exec(
+        self, container: str, command: Sequence[str], *, stdin: bool, user: str
+    ) -> tuple[str, requests.Response]:
+        """A command that runs now: its id, and the answer under which its streams lie. Raises what the SDK raises."""
+        made = self.api.exec_create(container, list(command), stdin=stdin, user=user)
+        answer = self.api._post_json(
+            self.api._url("/exec/{0}/start", made["Id"]),
+            headers={"Connection": "Upgrade", "Upgrade": "tcp"},
+            data={"Tty": False, "Detach": False},
+            stream=True,
+        )
+        try:
+            self.api._raise_for_status(answer)
+        except APIError:
+            answer.close()
+            raise
+        return str(made["Id"]), answer
 
     def close(self) -> None:
         self.client.close()
 
 
-class _Raw:
+class Raw:
     """The connection under a response that was upgraded, with what came along with the response's headers."""
 
     def __init__(self, answer: requests.Response) -> None:
         response: Any = answer.raw
-        self._socket = response._connection.sock
-        self._early = _buffered(response._fp.fp, self._socket)
+        self.socket = response._connection.sock
+        self._early = _buffered(response._fp.fp, self.socket)
 
     def send(self, content: bytes, deadline: float) -> None:
-        self._socket.settimeout(max(0.1, deadline - time.monotonic()))
-        self._socket.sendall(content)
-        channel = hasattr(self._socket, "shutdown_write")
-        self._socket.shutdown_write() if channel else self._socket.shutdown(socket.SHUT_WR)
+        self.socket.settimeout(max(0.1, deadline - time.monotonic()))
+        self.socket.sendall(content)
+        channel = hasattr(self.socket, "shutdown_write")
+        self.socket.shutdown_write() if channel else self.socket.shutdown(socket.SHUT_WR)
 
     def receive(self, deadline: float) -> bytes:
         """The next piece, b"" at the end. Raises TimeoutError."""
+        self.socket.settimeout(max(0.1, deadline - time.monotonic()))
+        piece = self.next()
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        return piece
+
+    def next(self) -> bytes:
+        """The next piece, b"" at the end; waits as the socket does."""
         if self._early:
             early, self._early = self._early, b""
             return early
-        self._socket.settimeout(max(0.1, deadline - time.monotonic()))
-        return bytes(self._socket.recv(1 << 16))
+        return bytes(self.socket.recv(1 << 16))
 
 
 def _buffered(reader: Any, source: Any) -> bytes:
@@ -131,26 +149,30 @@ def _buffered(reader: Any, source: Any) -> bytes:
     return bytes(reader.peek())
 
 
-def _talk(raw: _Raw, stdin: bytes, deadline: float) -> tuple[bytes, bytes]:
+def _talk(raw: Raw, stdin: bytes, deadline: float) -> tuple[bytes, bytes]:
     """Send all of `stdin` while reading the engine's multiplexed stream to its end. Raises TimeoutError."""
     if stdin:  # beside the reading: a command that answers before it has read everything would wait for ever
         threading.Thread(target=_feed, args=(raw, stdin, deadline), daemon=True).start()
-    streams = {_STDOUT: bytearray(), _STDERR: bytearray()}
+    streams = {STDOUT: bytearray(), STDERR: bytearray()}
+    for stream, piece in frames(lambda: raw.receive(deadline)):
+        streams.setdefault(stream, bytearray()).extend(piece)
+    return bytes(streams[STDOUT]), bytes(streams[STDERR])
+
+
+def frames(receive: Callable[[], bytes]) -> Iterator[tuple[int, bytes]]:
+    """The pieces of the engine's multiplexed stream: (1 for standard output or 2 for standard error, piece)."""
     buffer = bytearray()
-    while piece := raw.receive(deadline):
+    while piece := receive():
         buffer += piece
         while len(buffer) >= 8:
             stream, size = struct.unpack(">BxxxI", buffer[:8])
             if len(buffer) < 8 + size:
                 break
-            streams.setdefault(stream, bytearray()).extend(buffer[8 : 8 + size])
+            yield stream, bytes(buffer[8 : 8 + size])
             del buffer[: 8 + size]
-        if time.monotonic() > deadline:
-            raise TimeoutError
-    return bytes(streams[_STDOUT]), bytes(streams[_STDERR])
 
 
-def _feed(raw: _Raw, stdin: bytes, deadline: float) -> None:
+def _feed(raw: Raw, stdin: bytes, deadline: float) -> None:
     try:
         raw.send(stdin, deadline)
     except OSError:  # the command ended without reading everything, or the one who reads tells that it took too long
@@ -220,6 +242,10 @@ def speaking_to(host: str) -> Iterator[None]:
     except NotFound as error:
         raise EngineError(f"the engine has no such thing: {error.explanation}", where=host) from error
     except APIError as error:
+        if "not a swarm manager" in str(error.explanation):
+            raise EngineError(
+                "its engine manages no swarm: no course is up there", where=host, fix="run: occamctl course up"
+            ) from error
         raise EngineError(f"the engine refused: {error.explanation}", where=host) from error
     except (requests.Timeout, TimeoutError) as error:
         raise TookTooLong("the engine does not answer", where=host, fix=f"look at its log on {host}") from error

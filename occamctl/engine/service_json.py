@@ -53,6 +53,7 @@ def _resources(cpus: float, memory: int, pids: int = 0) -> dict[str, int]:
 
 def service_json(engine: Engine, wanted: desired.Service) -> dict[str, Any]:
     """The engine's own JSON of a service (API 1.41, engine 20.10)."""
+    everywhere = wanted.mode == "global"
     marked = {**wanted.labels, names.SPEC: wanted.spec_hash}
     with speaking_to(engine.name):
         secret_ids = _ids(engine.api.secrets() if wanted.secrets else [], wanted.secrets, "secret", engine.name)
@@ -88,9 +89,15 @@ def service_json(engine: Engine, wanted: desired.Service) -> dict[str, Any]:
             "Networks": [{"Target": one} for one in wanted.networks],
             "LogDriver": {"Name": "json-file", "Options": {"max-size": "5m", "max-file": "2"}},
         },
-        "Mode": {"Replicated": {"Replicas": wanted.replicas}},
+        "Mode": {"Global": {}} if everywhere else {"Replicated": {"Replicas": wanted.replicas}},
         # A new task of a service pinned to one node with a published port or a home needs the old one gone first.
-        "UpdateConfig": {"Parallelism": 1, "Order": "stop-first", "FailureAction": "pause"},
+        # What runs on every host has neither: there is one of it at any moment, and one host's failure keeps no other
+        # host from the change (0 is: all at once).
+        "UpdateConfig": {
+            "Parallelism": 0 if everywhere else 1,
+            "Order": "start-first" if everywhere else "stop-first",
+            "FailureAction": "continue" if everywhere else "pause",
+        },
         "EndpointSpec": {
             "Mode": "dnsrr",
             "Ports": [

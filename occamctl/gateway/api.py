@@ -17,6 +17,7 @@ from occamctl.gateway import wishes
 from occamctl.gateway.auth import Hub, Who
 from occamctl.gateway.clusters import Clusters
 from occamctl.gateway.notebooks import Notebooks
+from occamctl.gateway.quotas import Rights
 from occamctl.gateway.refusals import NotKnown, status_of
 from occamctl.gateway.settings import Settings
 from occamctl.gateway.sight import Sight
@@ -64,13 +65,25 @@ class Api(RequestHandler):
         """Blocking work: in a thread, so that other requests go on."""
         return await asyncio.get_running_loop().run_in_executor(self.parts.pool, lambda: do(*words, **more))
 
-    async def limit(self, owner: str) -> int:
-        """Workers that `owner` may hold."""
+    async def rights(self, owner: str) -> Rights:
+        """What `owner` may hold."""
         groups = frozenset[str]()
         if owner != names.COURSE_OWNER:
             known = self.asker.name == owner and not self.asker.admin and not self.by_driver
             groups = self.asker.groups if known else await self.parts.hub.groups(owner)
-        return self.parts.settings.quotas.workers(owner, groups)
+        return self.parts.settings.quotas.rights(owner, groups)
+
+    async def quota(self, owner: str) -> dict[str, Any]:
+        """What `owner` may hold, holds, and would find room for, by resource."""
+        told = self.parts.clusters.ledger.quota(owner, await self.rights(owner))
+        told["workers"]["free_on_hosts"] = await self.work(self.parts.clusters.free)
+        return told
+
+    def must_be_the_same(self, owner: str, name: str) -> None:
+        """Who has an older cluster in mind must do nothing to the one that has taken its name meanwhile."""
+        app_id = self.get_query_argument("app_id", "")
+        if app_id and app_id != self.parts.clusters.ledger.get(owner, name).facts.app_id:
+            raise NotKnown(f"the cluster {name!r} is another one by now", where=owner)
 
     def reply(self, answer: object, status: int = 200) -> None:
         self.set_status(status)

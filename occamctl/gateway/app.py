@@ -17,7 +17,7 @@ from occamctl.gateway import settings as told
 from occamctl.gateway.api import Parts
 from occamctl.gateway.auth import Hub
 from occamctl.gateway.clusters import Clusters
-from occamctl.gateway.ledger import Ledger
+from occamctl.gateway.ledger import Ledger, Worker
 from occamctl.gateway.notebooks import Notebooks
 from occamctl.gateway.reconcile import Loop
 from occamctl.gateway.routes import MOST_BODY, application
@@ -30,18 +30,22 @@ THREADS = 64
 """Requests that wait for the engine at the same time; most of them wait for a removal."""
 
 
-async def serve(settings: Settings) -> None:
-    """Answer until told to end. Raises OccamError when the engine does not answer at the start."""
-    engine = Engine.local(settings.engine)
+def assemble(engine: Engine, settings: Settings) -> tuple[Parts, Loop]:
+    """What requests work with, and the loop that cares for it, over what the engine shows already."""
     sight = Sight(engine, settings.course)
     networks = Networks(engine, settings.course, settings.pool, settings.hub_subnet)
-    notebooks = Notebooks(engine, settings, sight, networks)
-    ledger = Ledger(settings.course, settings.worker_cpus, settings.worker_memory)
+    ledger = Ledger(settings.course, Worker(settings.worker_cpus, settings.worker_memory), settings.quotas)
+    notebooks = Notebooks(engine, settings, sight, networks, ledger)
     clusters = Clusters(engine, settings, ledger, sight=sight, networks=networks, notebooks=notebooks)
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="work")
     loop = Loop(engine, settings, sight, clusters=clusters, notebooks=notebooks, pool=pool)
     loop.remember()
-    parts = Parts(settings, Hub(settings.hub_api, settings.token()), sight, clusters, notebooks, pool)
+    return Parts(settings, Hub(settings.hub_api, settings.token()), sight, clusters, notebooks, pool), loop
+
+
+async def serve(settings: Settings) -> None:
+    """Answer until told to end. Raises OccamError when the engine does not answer at the start."""
+    parts, loop = assemble(Engine.local(settings.engine), settings)
     server = HTTPServer(application(parts), max_body_size=MOST_BODY, xheaders=False)
     server.listen(settings.port)
     stop = threading.Event()
@@ -52,7 +56,7 @@ async def serve(settings: Settings) -> None:
     log.info("told to end; what runs goes on")
     server.stop()
     stop.set()
-    pool.shutdown(wait=False, cancel_futures=True)
+    parts.pool.shutdown(wait=False, cancel_futures=True)
 
 
 async def _told_to_end() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import time
@@ -13,12 +14,14 @@ from urllib.parse import quote
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 
 from occamctl.errors import HostError
+from occamctl.gateway.quotas import INSTRUCTOR
 from occamctl.gateway.refusals import NotAllowed, NotKnown, NoToken
-from occamctl.gateway.settings import INSTRUCTOR
 from occamctl.spec import names
 
 REMEMBERED = 30
 """Seconds that the hub's answer about a token counts: so long a token that was taken back still opens."""
+PATIENCE = 15
+"""Seconds that a hub may be away: it restarts in less, and nobody's request should fail of that."""
 _MOST = 4096
 _SECONDS = 10
 
@@ -45,6 +48,11 @@ class Who:
         if self.admin or self.name == owner or (owner == names.COURSE_OWNER and self.instructor):
             return
         raise NotAllowed(f"this belongs to {owner}", where=self.name)
+
+    def must_tend(self, owner: str) -> None:
+        """Raises NotAllowed unless they may see, scale and stop clusters of `owner`: instructors those of everybody."""
+        if not self.instructor:
+            self.must_own(owner)
 
 
 class Hub:
@@ -121,10 +129,17 @@ class Hub:
             connect_timeout=_SECONDS,
             request_timeout=_SECONDS * 3,
         )
-        try:
-            answer = await self._client.fetch(request, raise_error=False)
-        except (OSError, HTTPClientError) as error:
-            raise HostError(f"the hub does not answer ({error})", where="hub", fix="see: occamctl logs hub") from None
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                answer = await self._client.fetch(request, raise_error=False)
+                break
+            except (OSError, HTTPClientError) as error:
+                if time.monotonic() > deadline:
+                    raise HostError(
+                        f"the hub does not answer ({error})", where="hub", fix="see: occamctl logs hub"
+                    ) from None
+            await asyncio.sleep(0.5)
         try:
             said = json.loads(answer.body or b"{}")
         except ValueError:

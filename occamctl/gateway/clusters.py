@@ -6,20 +6,27 @@ import hashlib
 import hmac
 import logging
 import secrets
+import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from occamctl.engine import ground, swarm
 from occamctl.engine.client import Engine
-from occamctl.errors import OccamError, Refused, TookTooLong
-from occamctl.gateway.last_words import one_line
+from occamctl.errors import DoesNotFit, OccamError, Refused, TookTooLong
+from occamctl.gateway import told
+from occamctl.gateway.application import Application
+from occamctl.gateway.cluster import Cluster, Executor
+from occamctl.gateway.door import Door
+from occamctl.gateway.last_words import last_lines, one_line
 from occamctl.gateway.leases import Lease
-from occamctl.gateway.ledger import Cluster, Executor, Ledger
+from occamctl.gateway.ledger import Change, Ledger
 from occamctl.gateway.notebooks import Notebooks
+from occamctl.gateway.queue import Queue
+from occamctl.gateway.quotas import Rights
 from occamctl.gateway.refusals import NotKnown
 from occamctl.gateway.settings import Settings
 from occamctl.gateway.sight import Sight
@@ -27,14 +34,14 @@ from occamctl.gateway.subnets import Networks
 from occamctl.gateway.wishes import Wish
 from occamctl.plan.fit import Room
 from occamctl.spark import clusters as spark
-from occamctl.spark.settings import CONNECT_PORT, DRIVER_PORT
+from occamctl.spark.settings import DOOR_PORT, DRIVER_PORT
 from occamctl.spec import names
 
 log = logging.getLogger("occam.gateway.clusters")
 FRESH = 1.0
 """Seconds: how old a look at the engine may be that workers are placed by."""
-SHOWN = 300
-"""Seconds that a lost executor is listed, so that the driver and people learn of it."""
+KEPT_LINES = 200
+"""Of what an application printed, to be shown when its containers are gone."""
 REMOVAL = 90
 """Seconds until a removal gives up; the loop goes on with it."""
 
@@ -55,18 +62,50 @@ class Clusters:
         self._engine, self._settings, self.ledger = engine, settings, ledger
         self._sight, self._networks, self._notebooks = sight, networks, notebooks
         self._site = settings.site
+        self.queue, self.door = Queue(), Door()
+        self._turn = threading.Lock()
+        """Held while somebody is admitted: whose turn it is does not change meanwhile."""
         self._token = settings.token()
 
-    def create(self, owner: str, wish: Wish, limit: int) -> dict[str, Any]:
+    def create(self, owner: str, wish: Wish, rights: Rights) -> dict[str, Any]:
         """A cluster as wished, whole or not at all; the answer holds its secret, which is nowhere else to be had.
 
-        limit  workers that the owner may hold
+        A wish that may wait and does not fit now is answered with its place in the queue, under the key `queued`.
 
         Raises DoesNotFit, Refused, EngineError.
         """
         self._replace_own(owner, wish)
-        settings = self._settings
-        facts = spark.Facts(
+        if wish.gpus:
+            raise DoesNotFit(
+                "no host of this course has a GPU to give", where=owner, fix="ask for workers without gpu="
+            )
+        facts = self._facts(owner, wish)
+        try:
+            cluster, change = self._admit(facts, wish, rights)
+        except DoesNotFit as no:
+            if not wish.wait:
+                raise
+            return self._queued(owner, wish, rights, no)
+        self.queue.leave(owner, wish.ticket)
+        value = secrets.token_urlsafe(32)
+        with cluster.lock:
+            self._must_be_it(cluster)
+            try:
+                self._give_back(change, owner)
+                self._make(cluster, value, wish.application)
+            except OccamError:
+                self._undo(cluster)
+                raise
+        log.info("cluster %s of %s: made, %d workers on %s", facts.name, owner, facts.total, self._hosts(cluster))
+        conf = spark.driver_conf(self._site, cluster.facts, int(self._settings.notebook_memory))
+        conf["spark.occam.grace"] = f"{self._settings.lease:g}s"  # how long a driver waits for its kernel to come back
+        return self.view(cluster) | {"secret": value, "token": self.token_of(facts), "conf": conf}
+
+    def _facts(self, owner: str, wish: Wish) -> spark.Facts:
+        settings, workers = self._settings, wish.workers
+        if wish.adaptive:
+            workers = min(max(workers, wish.adaptive[0]), wish.adaptive[1])
+        return spark.Facts(
             owner=owner,
             name=wish.name,
             app_id=f"app-{datetime.now(UTC):%Y%m%d%H%M%S}-{secrets.token_hex(4)}",
@@ -76,30 +115,71 @@ class Clusters:
             driver_port=wish.driver_port or DRIVER_PORT,
             cores=wish.cores or settings.worker_cpus,
             memory=wish.memory or settings.worker_memory,
-            wanted=wish.workers,
+            wanted=workers,
             since=datetime.now(UTC).isoformat(timespec="seconds"),
             kernel=wish.kernel,
+            ui_port=wish.ui_port,
             declared=wish.declared,
             notebook=self._notebook(owner) if wish.driver == "notebook" else "",
+            adaptive=wish.adaptive,
         )
-        rooms = self._rooms()
-        cluster = self.ledger.admit(facts, limit, rooms, self._lease(facts))
-        value = secrets.token_urlsafe(32)
-        with cluster.lock:
-            try:
-                self._make(cluster, value)
-            except OccamError:
-                self._undo(cluster)
-                raise
-        log.info("cluster %s of %s: made, %d workers on %s", facts.name, owner, facts.wanted, self._hosts(cluster))
-        conf = spark.driver_conf(self._site, cluster.facts, int(settings.notebook_memory))
-        return self.view(cluster) | {"secret": value, "conf": conf}
+
+    def _admit(self, facts: spark.Facts, wish: Wish, rights: Rights) -> tuple[Cluster, Change]:
+        """Raises DoesNotFit, also when others wait for room: what is guaranteed is had at once, the rest in turn."""
+        with self._turn:
+            ahead = len(self.queue.ahead(wish.ticket, time.monotonic()))
+            cluster, change = self.ledger.admit(facts, rights, self._rooms(), self._lease(facts))
+            if ahead and change.new and self.ledger.held(facts.owner).workers > rights.guarantee:
+                self.ledger.remove(cluster)  # nothing of it has been made yet
+                many = "one request waits" if ahead == 1 else f"{ahead} requests wait"
+                raise DoesNotFit(
+                    f"{many} for room on the hosts already", where=facts.owner, fix='wait="5m" waits in turn'
+                )
+            return cluster, change
+
+    def _queued(self, owner: str, wish: Wish, rights: Rights, no: DoesNotFit) -> dict[str, Any]:
+        """A place in the queue. Raises DoesNotFit for what no waiting would bring: more than the quota as such."""
+        alone = self.ledger.amount(self._facts(owner, wish))
+        if rights.limits.over(alone):
+            raise no
+        now = time.monotonic()
+        for_room = not rights.limits.over(self.ledger.held(owner) + alone)
+        ticket = self.queue.join(owner, wish.name, wish.ticket, now, for_room=for_room)
+        place = len(self.queue.ahead(ticket.id, now)) + 1
+        return {"queued": {"ticket": ticket.id, "position": place, "of": len(self.queue), "message": no.what}}
+
+    def _give_back(self, change: Change, to: str) -> None:
+        """Tell the engine and the owners which borrowed workers go.
+
+        It takes no cluster's lock: two may ask for each other's workers at the same time. Each cluster's facts are
+        written before its workers go, so that a gateway that is killed here does not bring them back.
+        """
+        for cluster, executors in change.taken.values():
+            many = len(executors)
+            workers = "one of your workers goes" if many == 1 else f"{many} of your workers go"
+            cluster.tell(
+                f"{workers} back: others within their guarantee found no room. "
+                f"{cluster.facts.total} stay; running tasks finish or move."
+            )
+            log.info(
+                "cluster %s of %s: %d workers taken back for %s", cluster.facts.name, cluster.facts.owner, many, to
+            )
+            self.write(cluster)
+            for one in executors:
+                self.remove_executor(cluster, one)
+
+    def write(self, cluster: Cluster) -> None:
+        """Remember the facts as they are now. What could not be written is written by the loop."""
+        with cluster.writing:
+            facts, cluster.written = cluster.facts, None
+            spark.write(self._engine, self._site, facts)
+            cluster.written = facts
 
     def _replace_own(self, owner: str, wish: Wish) -> None:
         """A kernel that was restarted keeps its id: what it had before is nobody's any more."""
         with suppress(NotKnown):
             there = self.ledger.get(owner, wish.name)
-            if wish.kernel and there.facts.kernel == wish.kernel and there.state != "failed":
+            if wish.kernel and there.facts.kernel == wish.kernel and not there.over:
                 log.info("cluster %s of %s: its kernel was restarted", wish.name, owner)
                 self.delete(owner, wish.name)
 
@@ -112,7 +192,7 @@ class Clusters:
         return task
 
     def _lease(self, facts: spark.Facts) -> Lease | None:
-        if facts.driver == "connect":
+        if facts.own_driver:
             return None
         return Lease.new(time.monotonic(), self._settings.lease, self._settings.idle_timeout)
 
@@ -124,20 +204,25 @@ class Clusters:
 
         return rooms
 
-    def _make(self, cluster: Cluster, value: str) -> None:
+    def _make(self, cluster: Cluster, value: str, application: Application | None) -> None:
         facts = cluster.facts
         subnet = self._networks.ensure(facts.owner)
         # First what remembers the cluster: whatever is made after it is never nobody's.
         ground.ensure_secret(self._engine, spark.secret(self._site, facts, value))
-        if facts.driver == "connect":
-            for one in spark.driver_secrets(self._site, facts, value, self.token_of(facts)):
+        cluster.written = facts
+        if facts.own_driver:
+            conf, packed = (application.settings, application.packed()) if application else ({}, b"")
+            token = self.token_of(facts)
+            for one in spark.driver_secrets(self._site, facts, value, token, conf=conf, packed=packed):
                 ground.ensure_secret(self._engine, one)
             swarm.ensure_service(self._engine, spark.driver(self._site, facts, cluster.driver_node, subnet))
+            cluster.driver_made = time.monotonic()
         self._start(cluster, cluster.executors.values(), subnet)
 
     def _start(self, cluster: Cluster, executors: Iterable[Executor], subnet: str) -> None:
         for one in list(executors):
-            swarm.ensure_service(self._engine, spark.executor(self._site, cluster.facts, one.number, one.node, subnet))
+            made = spark.executor(self._site, cluster.facts, one.number, one.node, subnet, one.profile)
+            swarm.ensure_service(self._engine, made)
             one.made = time.monotonic()
 
     def _undo(self, cluster: Cluster) -> None:
@@ -150,33 +235,84 @@ class Clusters:
         else:
             self.ledger.remove(cluster)
 
-    def scale(self, owner: str, name: str, workers: int, limit: int) -> dict[str, Any]:
-        """Give the cluster `workers` executors. Raises NotKnown, DoesNotFit, EngineError."""
+    def scale(self, owner: str, name: str, workers: int, rights: Rights) -> dict[str, Any]:
+        """Give the cluster `workers` executors; an adaptive one at most so many.
+
+        Raises NotKnown, DoesNotFit, EngineError.
+        """
+        cluster = self._living(owner, name)
+        if cluster.facts.adaptive:
+            least = min(cluster.facts.adaptive[0], workers)
+            return self.adapt(owner, name, (least, max(workers, 1)), rights)
+        return self._resize(cluster, {0: workers}, rights)
+
+    def adapt(self, owner: str, name: str, bounds: tuple[int, int], rights: Rights) -> dict[str, Any]:
+        """Let an adaptive cluster choose between other numbers. Raises NotKnown, Refused, DoesNotFit, EngineError."""
+        cluster = self._living(owner, name)
+        if cluster.facts.adaptive is None:
+            raise Refused(
+                f"the cluster {name!r} has a fixed size", where=owner, fix="start one with adaptive=(1, 6), or scale it"
+            )
+        with cluster.lock:
+            self.ledger.bound(cluster, bounds)
+            wanted = min(max(cluster.facts.wanted, bounds[0]), bounds[1])
+            return self._resize(cluster, {0: wanted}, rights)
+
+    def _resize(self, cluster: Cluster, wants: dict[int, int], rights: Rights) -> dict[str, Any]:
+        rooms = self._rooms()
+        with cluster.lock:
+            self._must_be_it(cluster)
+            before = cluster.facts
+            change = self.ledger.resize(cluster, wants, rights, rooms)
+            self._settle_change(cluster, before, change)
+        return self.view(cluster)
+
+    def grant(
+        self, owner: str, name: str, wants: dict[int, int], sizes: dict[int, spark.Profile], rights: Rights
+    ) -> dict[str, Any]:
+        """Spark's own wish, by resource profile: as much of it as quota and hosts allow now is granted.
+
+        Raises NotKnown, EngineError.
+        """
         cluster = self._living(owner, name)
         rooms = self._rooms()
         with cluster.lock:
-            self._living(owner, name)
-            before = cluster.facts.wanted
-            new, gone = self.ledger.resize(cluster, workers, limit, rooms)
-            if new or gone or workers != before:
-                self.settle(cluster, new, gone)
-                log.info("cluster %s of %s: %d workers, were %d", name, owner, workers, before)
+            self._must_be_it(cluster)
+            before = cluster.facts
+            change = self.ledger.grant(cluster, wants, sizes, rights, rooms, self._may_add(owner, rights))
+            self._settle_change(cluster, before, change)
         return self.view(cluster)
 
+    def _may_add(self, owner: str, rights: Rights) -> int:
+        """Workers that an owner may add at all: while others wait for room, only what is guaranteed."""
+        if self.queue.ahead("", time.monotonic()):
+            return max(0, rights.guarantee - self.ledger.held(owner).workers)
+        return 1_000_000
+
+    def _settle_change(self, cluster: Cluster, before: spark.Facts, change: Change) -> None:
+        if not (change.new or change.gone or cluster.facts != cluster.written):  # other bounds are a change as well
+            return
+        self._give_back(change, cluster.facts.owner)
+        self.settle(cluster, change.new, change.gone)
+        if cluster.facts.total != before.total:
+            log.info("cluster %s of %s: %d workers, were %d", *cluster.key[::-1], cluster.facts.total, before.total)
+
     def settle(self, cluster: Cluster, new: Iterable[Executor], gone: Iterable[Executor]) -> None:
-        """Bring the engine to what the ledger already says. Numbers are written down before they are used."""
-        spark.write(self._engine, self._site, cluster.facts)
-        for one in gone:
-            self.remove_executor(cluster, one)
+        """Bring the engine to what the ledger already says. Numbers are written down before they are used.
+
+        What fails is made up for by the loop: new executors get new numbers, and those that nobody knows are removed.
+        """
         new = list(new)
-        if new:
-            cluster.state = "starting" if not cluster.whole else cluster.state
-            try:
+        try:
+            self.write(cluster)
+            for one in gone:
+                self.remove_executor(cluster, one)
+            if new:
+                cluster.state = "starting" if not cluster.whole else cluster.state
                 self._start(cluster, new, self._networks.ensure(cluster.facts.owner))
-            except OccamError:
-                # Not made: the loop makes them, with new numbers.
-                self.ledger.take_out(cluster, [one.number for one in new if one.made is None])
-                raise
+        except OccamError:
+            self.ledger.take_out(cluster, [one.number for one in new if one.made is None])
+            raise
 
     def remove_executor(self, cluster: Cluster, executor: Executor) -> None:
         """Its container is told to decommission and has its grace to do so."""
@@ -197,6 +333,14 @@ class Clusters:
         cluster.hear(time.monotonic(), registered=registered, jobs=jobs)
         return self.view(cluster)
 
+    def declare(self, owner: str, name: str) -> dict[str, Any]:
+        """From now on the course file asks for the cluster. Raises NotKnown, EngineError."""
+        cluster = self._living(owner, name)
+        with cluster.lock:
+            cluster.facts = replace(cluster.facts, declared=True)
+            self.write(cluster)
+        return self.view(cluster)
+
     def delete(self, owner: str, name: str) -> None:
         """Remove it and wait until nothing of it is left. Raises NotKnown, EngineError, TookTooLong."""
         self.end(self.ledger.get(owner, name))
@@ -204,7 +348,7 @@ class Clusters:
     def end(self, cluster: Cluster) -> None:
         """Remove everything of a cluster; only then its workers can be used again. Calling it twice is fine."""
         with cluster.lock:
-            if cluster.state == "failed" or cluster not in list(self.ledger):
+            if cluster.over or cluster not in list(self.ledger):
                 self.ledger.remove(cluster)
                 return
             cluster.state = "stopping"
@@ -218,6 +362,27 @@ class Clusters:
     def fail(self, cluster: Cluster, why: str) -> None:
         """Remove everything, and keep the reason for those who ask."""
         log.warning("cluster %s of %s: failed: %s", cluster.facts.name, cluster.facts.owner, one_line(why))
+        self._remember(cluster, why, "failed")
+
+    def application_ended(self, cluster: Cluster, exit_code: int, why: str) -> None:
+        """Its workers go at once; its driver's log can be read to the end for a while before that goes too."""
+        log.info("application %s of %s: ended with exit code %d", *cluster.key[::-1], exit_code)
+        with cluster.lock:
+            cluster.exit_code, cluster.message, cluster.state = exit_code, why, "stopping"
+            cluster.ended_at = time.monotonic()
+            cluster.facts = cluster.facts.wanting({one.id: 0 for one in cluster.facts.sizes})
+            self.settle(cluster, (), self.ledger.take_out(cluster, list(cluster.executors)))
+
+    def finish(self, cluster: Cluster) -> None:
+        """Remove what is left of an application that has ended, and keep how it ended for those who ask."""
+        with cluster.lock:
+            if cluster.over or cluster not in list(self.ledger):  # somebody was quicker
+                return
+            driver = self._site.names.driver(cluster.facts.owner, cluster.facts.name)
+            cluster.log = tuple(last_lines(self._engine, driver, KEPT_LINES))
+            self._remember(cluster, cluster.message, "failed" if cluster.exit_code else "finished")
+
+    def _remember(self, cluster: Cluster, why: str, state: Literal["failed", "finished"]) -> None:
         with cluster.lock:
             cluster.message, cluster.state = why, "stopping"
             self._clear(cluster)
@@ -226,13 +391,36 @@ class Clusters:
                 replace(one, state="lost", message=one.message or "removed with its cluster") for one in ended
             ]
             cluster.driver_node = ""
-            cluster.state, cluster.failed_at = "failed", time.monotonic()
+            cluster.state, cluster.failed_at = state, time.monotonic()
 
     def _clear(self, cluster: Cluster) -> None:
         cluster.facts = replace(cluster.facts, ending=True)
         with suppress(OccamError):  # the secret may be gone already; then there is nothing to remember
-            spark.write(self._engine, self._site, cluster.facts)
+            self.write(cluster)
         spark.remove(self._engine, self._site, cluster.facts, seconds=REMOVAL)
+
+    def join(self, user: str, name: str) -> dict[str, Any]:
+        """How `user` comes into the course's cluster: a ticket for one connection. Raises NotKnown, Refused."""
+        cluster = self._living(names.COURSE_OWNER, name)
+        if cluster.facts.driver != "connect":
+            raise Refused(f"{name!r} is an application, which nobody can join")
+        if cluster.driver_state != "running":
+            raise Refused(f"the course's cluster {name!r} is still starting", fix="try again in half a minute")
+        ticket = self.door.ticket(user, cluster.facts.app_id, time.monotonic())
+        host = f"tasks.{self._site.names.driver(names.COURSE_OWNER, name)}"
+        return {"ticket": ticket, "host": host, "port": DOOR_PORT}
+
+    def admit(self, owner: str, name: str, ticket: str) -> dict[str, Any]:
+        """Whose ticket a connection came with. Raises NotKnown when it opens nothing."""
+        user = self.door.admit(ticket, self.ledger.get(owner, name).facts.app_id, time.monotonic())
+        if not user:
+            raise NotKnown("this ticket opens nothing", where=f"{owner}/{name}")
+        log.info("cluster %s of %s: %s came in", name, owner, user)
+        return {"user": user}
+
+    def logs(self, owner: str, name: str, worker: str, tail: int) -> str:
+        """What its workers printed, or one of them, or its `driver`. Raises NotKnown."""
+        return told.logs(self._engine, self._site.names, self.ledger.get(owner, name), worker, tail)
 
     def free(self, cores: int = 0, memory: int = 0) -> int:
         """How many more workers would find room on the hosts now."""
@@ -240,23 +428,28 @@ class Clusters:
         return self.ledger.free(cores or settings.worker_cpus, memory or settings.worker_memory, self._rooms())
 
     def token_of(self, facts: spark.Facts) -> str:
-        """What a Connect driver shows to the gateway; good for its own cluster only, and derived: nobody keeps it."""
+        """What a driver shows to the gateway; good for its cluster only, and derived: nobody keeps it."""
         text = f"{facts.owner}\0{facts.name}\0{facts.app_id}"
         return hmac.new(self._token.encode(), text.encode(), hashlib.sha256).hexdigest()
 
     def is_driver(self, owner: str, name: str, token: str) -> bool:
-        """Whether `token` is that of the cluster's own Connect driver."""
+        """Whether `token` is that of the cluster's driver."""
         try:
             facts = self.ledger.get(owner, name).facts
         except NotKnown:
             return False
-        return facts.driver == "connect" and hmac.compare_digest(self.token_of(facts).encode(), token.encode())
+        return hmac.compare_digest(self.token_of(facts).encode(), token.encode())
 
     def _living(self, owner: str, name: str) -> Cluster:
         cluster = self.ledger.get(owner, name)
-        if cluster.state in ("failed", "stopping"):
+        if not cluster.living:
             raise NotKnown(f"the cluster {name!r} is {cluster.state} {cluster.message}".rstrip(), where=owner)
         return cluster
+
+    def _must_be_it(self, cluster: Cluster) -> None:
+        """Raises NotKnown when it was removed while its lock was waited for, also when another has its name by now."""
+        if self._living(*cluster.key) is not cluster:
+            raise NotKnown(f"the cluster {cluster.facts.name!r} was removed meanwhile", where=cluster.facts.owner)
 
     def _hosts(self, cluster: Cluster) -> str:
         seen = self._sight.last
@@ -264,30 +457,4 @@ class Clusters:
 
     def view(self, cluster: Cluster) -> dict[str, Any]:
         """The cluster as the API shows it; touches no engine."""
-        facts, lease = cluster.facts, cluster.lease
-        seen = self._sight.last
-        now = time.monotonic()
-        lost = [one for one in cluster.lost if cluster.state == "failed" or now - (one.lost_at or now) < SHOWN]
-        executors = [*lost[-8:], *sorted(cluster.executors.values(), key=lambda one: one.number)]
-        service = self._site.names.driver(facts.owner, facts.name) if facts.driver == "connect" else ""
-        return {
-            "name": facts.name,
-            "owner": facts.owner,
-            "app_id": facts.app_id,
-            "driver": facts.driver,
-            "state": cluster.state,
-            "wanted": facts.wanted,
-            "cores": facts.cores,
-            "memory": facts.memory,
-            "executors": [
-                {"id": str(one.number), "node": seen.hostname(one.node), "state": one.state, "message": one.message}
-                for one in executors
-            ],
-            "registered": cluster.registered,
-            "driver_service": service,
-            "connect_url": f"sc://tasks.{service}:{CONNECT_PORT}" if service else "",
-            "message": cluster.message,
-            "since": facts.since,
-            "declared": facts.declared,
-            "lease_left": None if lease is None else round(lease.left(now), 1),
-        }
+        return told.view(cluster, self._sight.last, self._site.names)

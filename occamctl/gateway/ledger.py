@@ -1,4 +1,4 @@
-"""Who holds which workers, in memory, under one lock: what is asked for is checked and written in one step.
+"""Who holds what, in memory, under one lock: what is asked for is checked and written in one step.
 
 Nothing here talks to an engine, so nobody waits for long, and twenty threads at once are tested in milliseconds. The
 engine's labels are what lasts: a gateway that starts fills its ledger from them.
@@ -8,83 +8,62 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any
 
 from occamctl.errors import DoesNotFit, Refused
+from occamctl.gateway.cluster import Cluster, Executor
 from occamctl.gateway.leases import Lease
+from occamctl.gateway.quotas import RESOURCES, Amount, Limits, Quotas, Rights, Shared, called, human
 from occamctl.gateway.refusals import NotKnown
-from occamctl.plan.fit import Room, place
-from occamctl.spark.clusters import Facts
+from occamctl.gateway.shares import Borrowed, take_back
+from occamctl.plan.fit import Room, capacity, place
+from occamctl.spark.clusters import Facts, Profile
 from occamctl.spec import names
 
-ExecutorState = Literal["pending", "starting", "running", "lost"]
 Rooms = Callable[[frozenset[str]], Iterable[Room]]
 """Free room on nodes, not counting the reservations of the services that are named."""
+AVOIDED = 300
+"""Seconds that a node on which a cluster lost a worker gets its next one only when no other takes it."""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """The course's usual worker, by which others are counted. Memory in bytes."""
+
+    cpus: int
+    memory: int
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a running notebook holds."""
+
+    amount: Amount
+    groups: tuple[str, ...]
+    since: float
 
 
 @dataclass
-class Executor:
-    """One executor. `made` is when its service was made (monotonic; None while that is under way)."""
+class Change:
+    """What a decision means for the engine: executors to start, to end, and to take back from other clusters."""
 
-    number: int
-    node: str
-    tries: int = 0
-    state: ExecutorState = "pending"
-    message: str = ""
-    made: float | None = None
-    running_since: float | None = None
-    lost_at: float | None = None
-
-
-@dataclass
-class Cluster:
-    """One cluster. `lock` is held by whoever changes what it has on the engine."""
-
-    facts: Facts
-    lease: Lease | None
-    driver_node: str = ""
-    driver_state: ExecutorState = "pending"
-    executors: dict[int, Executor] = field(default_factory=dict)
-    lost: list[Executor] = field(default_factory=list)
-    state: Literal["starting", "running", "stopping", "failed"] = "starting"
-    message: str = ""
-    whole: bool = False
-    """Whether all its executors have run at the same time since it was made."""
-    failed_at: float | None = None
-    waiting_since: float | None = None
-    """Since when all its containers run and its driver does not count all of them."""
-    made: float = field(default_factory=time.monotonic)
-    driver_says: int | None = None
-    """Executors that a Connect driver, which has no lease, last said it had."""
-    lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
-
-    @property
-    def key(self) -> tuple[str, str]:
-        return self.facts.owner, self.facts.name
-
-    @property
-    def registered(self) -> int | None:
-        """Executors that the driver last said it had; None while it has not been heard."""
-        return self.lease.registered if self.lease else self.driver_says
-
-    def hear(self, now: float, *, registered: int, jobs: bool) -> None:
-        """A heartbeat of its driver."""
-        if self.lease is None:
-            self.driver_says = registered
-        else:
-            self.lease.renew(now, registered=registered, jobs=jobs)
+    new: list[Executor] = field(default_factory=list)
+    gone: list[Executor] = field(default_factory=list)
+    taken: dict[tuple[str, str], tuple[Cluster, list[Executor]]] = field(default_factory=dict)
 
 
 class Ledger:
-    """Every cluster of the course."""
+    """Every cluster and every running notebook of the course."""
 
-    def __init__(self, course: str, worker_cpus: int, worker_memory: int) -> None:
+    def __init__(self, course: str, worker: Worker, quotas: Quotas) -> None:
         self._names = names.Names(course)
-        self._cpus, self._memory = worker_cpus, worker_memory
+        self._worker, self._quotas = worker, quotas
         self._lock = threading.RLock()
         self._clusters: dict[tuple[str, str], Cluster] = {}
+        self._notebooks: dict[str, Held] = {}
 
     def __iter__(self) -> Iterator[Cluster]:
         with self._lock:
@@ -101,70 +80,212 @@ class Ledger:
     def of(self, owner: str) -> list[Cluster]:
         return [cluster for cluster in self if cluster.facts.owner == owner]
 
-    def held(self, owner: str) -> int:
-        """Workers that `owner` holds: those that are wanted, whether or not they run yet."""
-        living = [cluster.facts for cluster in self.of(owner) if cluster.state != "failed"]
-        return sum(facts.wanted * self.weight(facts) for facts in living)
+    # What is held --------------------------------------------------------------------------------------------------
 
-    def weight(self, facts: Facts) -> int:
-        """As how many workers of the course's size one of the cluster's counts."""
-        return max(1, -(-facts.cores // self._cpus), -(-facts.memory // self._memory))
+    def held(self, owner: str) -> Amount:
+        """What `owner` holds: what is wanted, whether or not it runs yet."""
+        return self._sum(lambda one, groups: one == owner)
 
-    def admit(self, facts: Facts, limit: int, rooms: Rooms, lease: Lease | None) -> Cluster:
+    def held_by(self, shared: Shared) -> Amount:
+        """What a group holds together, or everybody."""
+        return self._sum(lambda one, groups: not shared.group or shared.group in groups)
+
+    def _sum(self, mine: Callable[[str, tuple[str, ...]], bool]) -> Amount:
+        with self._lock:
+            total = Amount()
+            for cluster in self._clusters.values():
+                if not cluster.over and mine(cluster.facts.owner, cluster.facts.groups):
+                    total += self.amount(cluster.facts)
+            for owner, held in self._notebooks.items():
+                if mine(owner, held.groups):
+                    total += held.amount
+            return total
+
+    def weight(self, size: Profile) -> int:
+        """As how many workers of the course's size one of these counts."""
+        return max(1, -(-size.cores // self._worker.cpus), -(-size.memory // self._worker.memory))
+
+    def amount(self, facts: Facts) -> Amount:
+        """What a cluster holds."""
+        driver = facts.memory if facts.own_driver and not facts.ending else 0
+        total = Amount(memory=driver, clusters=1)
+        for size in facts.sizes:
+            total += self._many(size, size.wanted)
+        return total
+
+    def _many(self, size: Profile, workers: int) -> Amount:
+        return Amount(
+            workers * self.weight(size), float(workers * size.cores), workers * size.memory, workers * size.gpus
+        )
+
+    def quota(self, owner: str, rights: Rights) -> dict[str, dict[str, Any]]:
+        """By resource: what `owner` may hold (None: no limit) and holds; of workers also what is guaranteed."""
+        held = self.held(owner)
+        told = {name: {"limit": getattr(rights.limits, name), "held": getattr(held, name)} for name in RESOURCES}
+        told["workers"]["guarantee"] = rights.guarantee
+        return told
+
+    # Notebooks -----------------------------------------------------------------------------------------------------
+
+    def hold_notebook(self, owner: str, amount: Amount, rights: Rights) -> None:
+        """Enter a notebook that starts. Raises DoesNotFit when a quota does not allow it."""
+        with self._lock:
+            if owner not in self._notebooks:
+                self._must_be_within(owner, Amount(), amount, rights, "your notebook")
+            self._notebooks[owner] = Held(amount, rights.groups, time.monotonic())
+
+    def found_notebook(self, owner: str, amount: Amount, groups: tuple[str, ...]) -> None:
+        """Enter a notebook that was found running."""
+        with self._lock:
+            self._notebooks.setdefault(owner, Held(amount, groups, time.monotonic()))
+
+    def release_notebook(self, owner: str, *, seen: float | None = None) -> None:
+        """It has ended. With `seen`: as the engine was seen to be then; one that was started after it stays."""
+        with self._lock:
+            there = self._notebooks.get(owner)
+            if there is not None and (seen is None or there.since < seen):
+                del self._notebooks[owner]
+
+    @property
+    def notebooks(self) -> list[str]:
+        """Owners of running notebooks."""
+        with self._lock:
+            return list(self._notebooks)
+
+    # Decisions -----------------------------------------------------------------------------------------------------
+
+    def admit(self, facts: Facts, rights: Rights, rooms: Rooms, lease: Lease | None) -> tuple[Cluster, Change]:
         """Enter a new cluster with its executors placed on nodes, or refuse; nothing is half entered.
-
-        limit  workers that the owner may hold
 
         Raises DoesNotFit (quota or room) and Refused (the name is taken).
         """
         with self._lock:
             there = self._clusters.get((facts.owner, facts.name))
-            if there is not None and there.state != "failed":
+            if there is not None and not there.over:
                 raise Refused(
                     f"there is a cluster {facts.name!r} already", where=facts.owner, fix="stop it, or take another name"
                 )
-            self._must_be_within(facts, 0, limit)
+            facts = replace(facts, groups=rights.groups)
+            self._must_be_within(facts.owner, Amount(), self.amount(facts), rights, facts)
             cluster = Cluster(facts, lease)
-            if facts.driver == "connect":
-                cluster.driver_node = self._place(1, 0, facts, rooms)[0]
-                cluster.facts = facts = replace(
-                    facts, driver_host=f"tasks.{self._names.driver(facts.owner, facts.name)}"
-                )
             self._clusters[cluster.key] = cluster
             try:
-                self.grow(cluster, rooms)
+                if facts.own_driver:
+                    self._seat_driver(cluster, rooms)
+                return cluster, self.grow(cluster, rooms, guarantee=rights.guarantee)
             except DoesNotFit:
                 del self._clusters[cluster.key]
+                if there is not None:
+                    self._clusters[cluster.key] = there
                 raise
-            return cluster
 
-    def resize(self, cluster: Cluster, wanted: int, limit: int, rooms: Rooms) -> tuple[list[Executor], list[Executor]]:
-        """Change how many are wanted. Returns the executors that are new and those that must go.
+    def _seat_driver(self, cluster: Cluster, rooms: Rooms) -> None:
+        facts = cluster.facts
+        cluster.driver_node = place(1, 0, facts.memory, self._rooms(cluster, rooms))[0]
+        host = f"tasks.{self._names.driver(facts.owner, facts.name)}"
+        cluster.facts = replace(facts, driver_host=host)
+
+    def resize(self, cluster: Cluster, wants: Mapping[int, int], rights: Rights, rooms: Rooms) -> Change:
+        """Change how many executors of each profile are wanted: all of it, or nothing.
 
         Those that must go are no longer in the ledger; the newest go first. Raises DoesNotFit, and changes nothing.
         """
         with self._lock:
-            before = cluster.facts.wanted
-            asked = replace(cluster.facts, wanted=wanted)
-            if wanted > before:
-                self._must_be_within(asked, before, limit)
+            before = cluster.facts
+            asked = replace(before.wanting(wants), groups=rights.groups)
+            self._must_be_within(before.owner, self.amount(before), self.amount(asked), rights, asked)
             cluster.facts = asked
             try:
-                return self.grow(cluster, rooms), self.shrink(cluster)
+                change = self.grow(cluster, rooms, guarantee=rights.guarantee)
             except DoesNotFit:
-                cluster.facts = replace(cluster.facts, wanted=before)
+                cluster.facts = before
                 raise
+            change.gone = self.shrink(cluster)
+            return change
 
-    def grow(self, cluster: Cluster, rooms: Rooms, tries: int = 0) -> list[Executor]:
-        """Place the executors that are missing, each with a number never used before. Raises DoesNotFit."""
+    def bound(self, cluster: Cluster, bounds: tuple[int, int]) -> None:
+        """Other bounds for an adaptive cluster."""
         with self._lock:
-            facts = cluster.facts
-            missing = max(0, facts.wanted - len(cluster.executors))
-            chosen = self._place(missing, facts.cores, facts, rooms)
-            new = [Executor(facts.next_id + step, node, tries) for step, node in enumerate(chosen)]
-            cluster.executors.update({one.number: one for one in new})
-            cluster.facts = replace(facts, next_id=facts.next_id + len(new))
-            return new
+            cluster.facts = replace(cluster.facts, adaptive=bounds)
+
+    def grant(
+        self,
+        cluster: Cluster,
+        wants: Mapping[int, int],
+        sizes: Mapping[int, Profile],
+        rights: Rights,
+        rooms: Rooms,
+        most: int,
+    ) -> Change:
+        """As much of what Spark asks for as quota and hosts allow; what it has already it keeps, if it wants it.
+
+        wants  executors by resource profile; of one that is not named none are wanted
+        sizes  of profiles, as Spark tells them now: a driver that was restarted may number them anew
+        most   workers, counted in the course's size, that its owner may add at all
+        """
+        with self._lock:
+            cluster.facts = _with_profiles(cluster.facts, wants, sizes)
+            for size in cluster.facts.sizes:
+                asked = _within(cluster.facts.adaptive, size.id, wants.get(size.id, 0))
+                more = max(0, min(asked - size.wanted, most // self.weight(size)))
+                if more:
+                    more = self._allowed(cluster, size, more, rights)
+                    more = min(more, capacity(self._rooms(cluster, rooms), size.cores, size.memory))
+                    most -= more * self.weight(size)
+                cluster.facts = cluster.facts.wanting({size.id: min(asked, size.wanted + more)})
+            change = self.grow(cluster, rooms, part=True)
+            change.gone = self.shrink(cluster)
+            return change
+
+    def _allowed(self, cluster: Cluster, size: Profile, more: int, rights: Rights) -> int:
+        each = self._many(size, 1)
+        more = rights.limits.fits(self.held(cluster.facts.owner), each, more)
+        for shared in rights.shared:
+            more = shared.limits.fits(self.held_by(shared), each, more)
+        return more
+
+    def grow(self, cluster: Cluster, rooms: Rooms, tries: int = 0, *, guarantee: int = 0, part: bool = False) -> Change:
+        """Place the executors that are missing, each with a number never used before.
+
+        guarantee  workers that the owner must always be able to have: others give back for them what they borrowed
+        part       place as many as fit
+
+        Raises DoesNotFit when they do not all fit and `part` is not asked for.
+        """
+        with self._lock:
+            free, change = list(self._rooms(cluster, rooms)), Change()
+            missing = [(size, many) for size in cluster.facts.sizes if (many := self._missing(cluster, size)) > 0]
+            if not part and not _fit(missing, free):
+                if guarantee and self.held(cluster.facts.owner).workers <= guarantee:
+                    self._take_back(cluster, missing, free, change)
+                if not _fit(missing, free):
+                    raise self._no_room(cluster, missing, free)
+            for size, many in missing:
+                fits = min(many, capacity(free, size.cores, size.memory))
+                nodes = place(fits, size.cores, size.memory, free)
+                for node in nodes:
+                    self._enter(cluster, size, node, tries, change)
+                free = [_less(room, size, nodes.count(room.node)) for room in free]
+            return change
+
+    def _missing(self, cluster: Cluster, size: Profile) -> int:
+        return size.wanted - sum(one.profile == size.id for one in cluster.executors.values())
+
+    def _enter(self, cluster: Cluster, size: Profile, node: str, tries: int, change: Change) -> None:
+        number = cluster.facts.next_id
+        made = Executor(number, node, tries, size.id)
+        cluster.executors[number] = made
+        cluster.facts = replace(cluster.facts, next_id=number + 1)
+        change.new.append(made)
+
+    def shrink(self, cluster: Cluster) -> list[Executor]:
+        """Take out the executors that are more than wanted."""
+        with self._lock:
+            gone: list[Executor] = []
+            for size in cluster.facts.sizes:
+                order = [one for one in _order(cluster) if one.profile == size.id]
+                gone += order[: max(0, -self._missing(cluster, size))]
+            return self.take_out(cluster, [one.number for one in gone])
 
     def take_out(self, cluster: Cluster, numbers: Iterable[int]) -> list[Executor]:
         """Executors that were given back or lost: they no longer count. Those that are not there are passed over."""
@@ -181,6 +302,43 @@ class Ledger:
             if self._clusters.get(cluster.key) is cluster:
                 del self._clusters[cluster.key]
 
+    # Fair share ----------------------------------------------------------------------------------------------------
+
+    def _take_back(
+        self, cluster: Cluster, missing: Sequence[tuple[Profile, int]], free: list[Room], change: Change
+    ) -> None:
+        """Make room in `free` with what others borrowed, if that can make enough; see shares.py."""
+        borrowed = [one for one in self._borrowed() if one.owner != cluster.facts.owner]
+
+        def enough(taken: Sequence[tuple[Cluster, Executor]]) -> bool:
+            return _fit(missing, _with(free, taken))
+
+        taken = take_back(borrowed, enough) or []
+        free[:] = _with(free, taken)
+        for other, one in taken:
+            self.take_out(other, [one.number])
+            size = other.facts.size(one.profile)
+            other.facts = other.facts.wanting({size.id: size.wanted - 1})
+            change.taken.setdefault(other.key, (other, []))[1].append(one)
+
+    def _borrowed(self) -> list[Borrowed[tuple[Cluster, Executor]]]:
+        """Who has more than the guarantee, and which of their workers may go: the newest first."""
+        found = []
+        for owner in sorted({owner for owner, _ in self._clusters}):
+            mine = [one for one in self.of(owner) if one.living and not one.facts.ending]
+            groups = mine[0].facts.groups if mine else ()
+            surplus = self.held(owner).workers - self._quotas.rights(owner, groups).guarantee
+            workers = [
+                ((cluster, one), self.weight(cluster.facts.size(one.profile)))
+                for cluster in sorted(mine, key=lambda one: one.facts.since, reverse=True)
+                for one in _order(cluster)
+            ]
+            if surplus > 0 and workers:
+                found.append(Borrowed(owner, surplus, workers))
+        return found
+
+    # Room ----------------------------------------------------------------------------------------------------------
+
     def services(self) -> frozenset[str]:
         """Names of all services of executors and drivers that the ledger knows."""
         with self._lock:
@@ -192,28 +350,13 @@ class Ledger:
         if cluster.driver_node:
             yield self._names.driver(facts.owner, facts.name)
 
-    def _must_be_within(self, facts: Facts, before: int, limit: int) -> None:
-        weight = self.weight(facts)
-        held = self.held(facts.owner) - before * weight
-        if held + facts.wanted * weight > limit:
-            left = max(0, limit - held) // weight
-            size = f" that count {weight} each" if weight > 1 else ""
-            others = f", {held} held by other clusters" if held else ""
-            raise DoesNotFit(
-                f"{facts.wanted} workers{size} are over the quota of {limit}{others}; {left} would do",
-                where=facts.owner,
-                fix=f"ask for {left}" if left else "stop a cluster that you do not need",
-            )
-
-    def _place(self, workers: int, cpus: float, facts: Facts, rooms: Rooms) -> list[str]:
-        if not workers:
-            return []
-        return place(workers, cpus, facts.memory, self._rooms(facts, rooms))
-
-    def _rooms(self, facts: Facts, rooms: Rooms) -> Iterator[Room]:
+    def _rooms(self, asking: Cluster | None, rooms: Rooms) -> Iterator[Room]:
         """Room on nodes less what the ledger's own clusters hold there, which the engine may not show yet."""
         used: dict[str, tuple[float, int]] = {}
-        held: dict[str, int] = {}
+        held, lost, now = Counter[str](), Counter[str](), time.monotonic()
+        if asking:
+            held.update(one.node for one in asking.executors.values())
+            lost.update(one.node for one in asking.lost if one.lost_at and now - one.lost_at < AVOIDED)
 
         def take(node: str, cpus: float, memory: int) -> None:
             before = used.get(node, (0.0, 0))
@@ -221,25 +364,133 @@ class Ledger:
 
         for cluster in self._clusters.values():
             for executor in cluster.executors.values():
-                take(executor.node, cluster.facts.cores, cluster.facts.memory)
-                if cluster.key == (facts.owner, facts.name):
-                    held[executor.node] = held.get(executor.node, 0) + 1
+                size = cluster.facts.size(executor.profile)
+                take(executor.node, size.cores, size.memory)
             if cluster.driver_node:
                 take(cluster.driver_node, 0, cluster.facts.memory)
         for room in rooms(self.services()):
             cpus, memory = used.get(room.node, (0.0, 0))
-            yield replace(room, cpus=room.cpus - cpus, memory=room.memory - memory, held=held.get(room.node, 0))
+            left = replace(room, cpus=room.cpus - cpus, memory=room.memory - memory)
+            yield replace(left, held=held[room.node], lost=lost[room.node])
 
     def free(self, cores: int, memory: int, rooms: Rooms) -> int:
         """How many more workers of this size the hosts would take now."""
         with self._lock:
-            nobody = Facts("", "", "", "", "notebook", "", 0, cores, memory, 0, "")
-            return sum(room.takes(cores, memory) for room in self._rooms(nobody, rooms))
+            return capacity(self._rooms(None, rooms), cores, memory)
 
-    def shrink(self, cluster: Cluster) -> list[Executor]:
-        """Take out the executors that are more than wanted."""
-        with self._lock:
-            many = len(cluster.executors) - cluster.facts.wanted
-            # Those that do not run yet first, then the newest: the oldest hold most of what was cached.
-            order = sorted(cluster.executors.values(), key=lambda one: (one.state == "running", -one.number))
-            return self.take_out(cluster, [one.number for one in order[: max(0, many)]])
+    # Words ---------------------------------------------------------------------------------------------------------
+
+    def _must_be_within(self, owner: str, before: Amount, asked: Amount, rights: Rights, what: Facts | str) -> None:
+        """Raises DoesNotFit when `asked`, in place of `before`, is more than a quota allows; less is always allowed."""
+        own = ("", rights.limits, self.held(owner) - before)
+        for whose, limits, others in (
+            own,
+            *((one.called, one.limits, self.held_by(one) - before) for one in rights.shared),
+        ):
+            name = Limits.of({key: value for key, value in vars(limits).items() if _grows(key, before, asked)}).over(
+                others + asked
+            )
+            if name:
+                raise self._over(owner, name, asked, whose, limits, others, what)
+
+    def _over(
+        self, owner: str, name: str, asked: Amount, whose: str, limits: Limits, others: Amount, what: Facts | str
+    ) -> DoesNotFit:
+        limit, held = getattr(limits, name), getattr(others, name)
+        quota = f"the quota of {whose + ', ' if whose else ''}{human(name, limit) if name != 'workers' else limit}"
+        rest = f", {human(name, held) if name != 'workers' else held} held by {'all' if whose else 'other clusters'}"
+        if isinstance(what, str):
+            return DoesNotFit(
+                f"{what} needs {human(name, getattr(asked, name))}; {quota} does not allow it{rest if held else ''}",
+                where=owner,
+                fix="stop a cluster that you do not need",
+            )
+        weight = self.weight(what.sizes[0])
+        counted = f" that count {weight} each" if weight > 1 else ""
+        if name not in ("workers", "clusters"):
+            counted = f" with {human(name, getattr(asked, name))}"
+        fixed = asked - self._many(what.sizes[0], what.wanted)
+        fits = limits.fits(others + fixed, self._many(what.sizes[0], 1), what.wanted)
+        if name == "clusters":
+            return DoesNotFit(
+                f"one more cluster is over {quota}{rest if held else ''}",
+                where=owner,
+                fix="stop one that you do not need",
+            )
+        return DoesNotFit(
+            f"{what.total} workers{counted} are over {quota}{rest if held else ''}; {fits} would do",
+            where=owner,
+            fix=f"ask for {fits}" if fits else "stop a cluster that you do not need",
+        )
+
+    def _no_room(self, cluster: Cluster, missing: Sequence[tuple[Profile, int]], free: Sequence[Room]) -> DoesNotFit:
+        """What was asked, what is free where, who holds the rest, and what would fit."""
+        rooms, held = list(free), self._holders(but=cluster)
+        for size, many in missing:
+            try:
+                nodes = place(many, size.cores, size.memory, rooms)
+            except DoesNotFit as no:
+                what = f"{no.what}; held: {held}" if held else no.what
+                return DoesNotFit(what, where=cluster.facts.owner, fix=no.fix)
+            rooms = [_less(room, size, nodes.count(room.node)) for room in rooms]
+        raise AssertionError("there was room")
+
+    def _holders(self, but: Cluster) -> str:
+        """`group phd 6 workers, students 2 workers`: who holds what, by the people that one is of."""
+        held: Counter[str] = Counter()
+        for one in self._clusters.values():
+            if one is not but and not one.over:
+                held[called(one.facts.owner, one.facts.groups)] += self.amount(one.facts).workers
+        return ", ".join(f"{who} {human('workers', many)}" for who, many in sorted(held.items()) if many)
+
+
+def _with_profiles(facts: Facts, wants: Mapping[int, int], sizes: Mapping[int, Profile]) -> Facts:
+    """The facts with the profiles that are wanted or still held, in their newest sizes."""
+    held = {one.id: one.wanted for one in facts.profiles}
+    known = {one.id: one for one in facts.profiles} | dict(sizes)
+    kept = [replace(one, wanted=held.get(number, 0)) for number, one in known.items()]
+    return replace(facts, profiles=tuple(one for one in kept if one.wanted or one.id in wants))
+
+
+def _within(bounds: tuple[int, int] | None, profile: int, asked: int) -> int:
+    """What may be asked for of a profile; the lower bound is kept by the default one alone."""
+    if bounds is None:
+        return asked
+    return min(max(asked, 0 if profile else bounds[0]), bounds[1])
+
+
+def _order(cluster: Cluster) -> list[Executor]:
+    """In which order they go. Those that do not run yet first, then the newest: the oldest hold most of a cache."""
+    return sorted(cluster.executors.values(), key=lambda one: (one.state == "running", -one.number))
+
+
+def _grows(name: str, before: Amount, asked: Amount) -> bool:
+    return bool(getattr(asked, name) > getattr(before, name))
+
+
+def _less(room: Room, size: Profile, many: int) -> Room:
+    return replace(
+        room, cpus=room.cpus - many * size.cores, memory=room.memory - many * size.memory, held=room.held + many
+    )
+
+
+def _fit(missing: Sequence[tuple[Profile, int]], free: Sequence[Room]) -> bool:
+    """Whether all that is missing has room at once."""
+    rooms = list(free)
+    for size, many in missing:
+        if capacity(rooms, size.cores, size.memory) < many:
+            return False
+        nodes = place(many, size.cores, size.memory, rooms)
+        rooms = [_less(room, size, nodes.count(room.node)) for room in rooms]
+    return True
+
+
+def _with(free: Sequence[Room], taken: Sequence[tuple[Cluster, Executor]]) -> list[Room]:
+    """`free`, and what the workers that are taken back leave."""
+    rooms = {room.node: room for room in free}
+    for cluster, one in taken:
+        size = cluster.facts.size(one.profile)
+        if one.node in rooms:
+            there = rooms[one.node]
+            rooms[one.node] = replace(there, cpus=there.cpus + size.cores, memory=there.memory + size.memory)
+    return list(rooms.values())

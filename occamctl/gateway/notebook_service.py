@@ -16,6 +16,8 @@ from occamctl.spec.units import size
 HOME_STATE = "occam.home.state"
 ENV = "occam.env"
 """Label with a hash of the environment that the hub gave: tells whether a start is for the server that runs."""
+GROUPS = "occam.groups"
+"""Label with the hub's groups of the owner, as JSON: what the notebook holds counts for them too."""
 BEFORE = "occam.before"
 """Label with the id of the last task before this start: that one says nothing about it."""
 _RESERVED = size("256M")
@@ -54,19 +56,33 @@ def environment_secret(settings: Settings, user: str, environment: Mapping[str, 
     return desired.Secret(name, json.dumps(dict(environment)).encode(), desired.labels(settings.course, "secret", user))
 
 
+def groups_of(labels: Mapping[str, str]) -> tuple[str, ...]:
+    """The owner's groups that a service's labels tell of."""
+    return tuple(json.loads(labels.get(GROUPS, "[]")))
+
+
 def service(
-    settings: Settings, user: str, home: Home, subnet: str, secret: str, *, mark: str, before: str
+    settings: Settings,
+    user: str,
+    home: Home,
+    subnet: str,
+    secret: str,
+    *,
+    mark: str,
+    before: str,
+    groups: tuple[str, ...] = (),
 ) -> desired.Service:
     """The notebook: pinned to the node of its home, on the hub's network and the student's own.
 
-    mark, before  values of the labels ENV and BEFORE
+    mark, before, groups  values of the labels ENV, BEFORE and GROUPS
     """
+    told = {ENV: mark, BEFORE: before, GROUPS: json.dumps(groups)}
     made = settings.names
     volume_labels = desired.labels(settings.course, "home", user) | {names.HOME: home.id, names.HOME_NODE: home.node}
     return desired.Service(
         name=made.notebook(user),
         image=settings.image,
-        labels=desired.labels(settings.course, "notebook", user) | home.labels() | {ENV: mark, BEFORE: before},
+        labels=desired.labels(settings.course, "notebook", user) | home.labels() | told,
         command=("occam-notebook",),
         env={
             "OCCAM_COURSE": settings.course,

@@ -23,16 +23,19 @@ from occamctl.engine import ground, swarm
 from occamctl.engine.client import Engine
 from occamctl.errors import DoesNotFit, OccamError
 from occamctl.gateway.last_words import last_words
+from occamctl.gateway.ledger import Ledger
 from occamctl.gateway.notebook_service import (
     BEFORE,
     ENV,
     HOME_STATE,
     Home,
     environment_secret,
+    groups_of,
     home_of,
     memory,
     service,
 )
+from occamctl.gateway.quotas import Amount, Rights
 from occamctl.gateway.refusals import NotKnown
 from occamctl.gateway.settings import Settings
 from occamctl.gateway.sight import Seen, Sight
@@ -54,8 +57,10 @@ _SERVER_PORT = 8888
 class Notebooks:
     """The notebooks of one course, on one engine."""
 
-    def __init__(self, engine: Engine, settings: Settings, sight: Sight, networks: Networks) -> None:
+    def __init__(self, engine: Engine, settings: Settings, sight: Sight, networks: Networks, ledger: Ledger) -> None:
         self._engine, self._settings, self._sight, self._networks = engine, settings, sight, networks
+        self._ledger = ledger
+        self._amount = Amount(cpus=settings.notebook_cpus, memory=settings.notebook_memory)
         self._names = settings.names
         self._lock = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
@@ -69,10 +74,10 @@ class Notebooks:
         with self._lock:
             return self._locks.setdefault(user, threading.Lock())
 
-    def start(self, user: str, environment: Mapping[str, str]) -> dict[str, Any]:
+    def start(self, user: str, environment: Mapping[str, str], rights: Rights) -> dict[str, Any]:
         """Start it, or leave it as it is when it runs with this environment already. Does not wait.
 
-        Raises DoesNotFit when no host is ready, EngineError.
+        Raises DoesNotFit when a quota does not allow it or no host is ready, EngineError.
         """
         with self._of(user):
             seen = self._sight.look(0.5)
@@ -85,21 +90,35 @@ class Notebooks:
             mark = names.digest(json.dumps(dict(environment), sort_keys=True))
             if there and there["Spec"]["Labels"].get(ENV) == mark and _alive(self._newest(user), there):
                 return self._view(user, seen, there)
-            self._start(user, environment, mark, home, there)
+            self._ledger.hold_notebook(user, self._amount, rights)
+            try:
+                self._start(user, environment, mark, home, there, rights.groups)
+            except OccamError:
+                self._ledger.release_notebook(user)
+                raise
         return self.look(user, max_age=0)
 
     def _start(
-        self, user: str, environment: Mapping[str, str], mark: str, home: Home, there: Mapping[str, Any] | None
+        self,
+        user: str,
+        environment: Mapping[str, str],
+        mark: str,
+        home: Home,
+        there: Mapping[str, Any] | None,
+        groups: tuple[str, ...],
     ) -> None:
         subnet = self._networks.ensure(user)
         secret = environment_secret(self._settings, user, environment)
         ground.ensure_secret(self._engine, secret)
-        if there and _replicas(there):
-            # A task that ended is not started again by an update alone; one that runs must not run beside the new one.
-            swarm.scale_service(self._engine, self._names.notebook(user), 0)
+        if there:
+            # A task that ended is not started again by an update alone; one that runs must not run beside the new one,
+            # also when an earlier start has scaled the service down and did not see its end.
+            if _replicas(there):
+                swarm.scale_service(self._engine, self._names.notebook(user), 0)
             self._until_gone(user)
         last = self._newest(user)
-        wanted = service(self._settings, user, home, subnet, secret.name, mark=mark, before=last.id if last else "")
+        before = last.id if last else ""
+        wanted = service(self._settings, user, home, subnet, secret.name, mark=mark, before=before, groups=groups)
         swarm.ensure_service(self._engine, wanted)
         self._failed.pop(user, None)
         log.info("notebook of %s: started on node %s", user, home.node)
@@ -133,6 +152,7 @@ class Notebooks:
             self._must_be(user)
             swarm.scale_service(self._engine, self._names.notebook(user), 0)
             self._until_gone(user)
+            self._ledger.release_notebook(user)
         log.info("notebook of %s: stopped", user)
         return self.look(user, max_age=0)
 
@@ -151,6 +171,8 @@ class Notebooks:
             self._remove_secrets(user)
             self._networks.remove(user)
             self._pins.pop(user, None)
+            self._ledger.release_notebook(user)
+        self._sight.look(0)  # or who asks at once would be shown it as it was a moment ago
         log.info("notebook of %s: forgotten, its home stays", user)
 
     def _must_be(self, user: str) -> dict[str, Any]:
@@ -161,7 +183,7 @@ class Notebooks:
 
     def _until_gone(self, user: str) -> None:
         def live() -> list[str]:
-            down = {node.id for node in swarm.nodes(self._engine) if node.state != "ready"}
+            down = {node.id for node in swarm.nodes(self._engine) if node.down}
             tasks = swarm.tasks(self._engine, service_name=self._names.notebook(user))
             # A container on a host that is down cannot be waited for; its home is on the same host, so nothing clashes.
             return [one.state for one in tasks if one.state in swarm.RUNNING_STATES and one.node_id not in down]
@@ -229,9 +251,21 @@ class Notebooks:
         task = seen.newest(there["Spec"]["Name"]) if there and _replicas(there) else None
         return task.id if task and task.state in swarm.RUNNING_STATES else ""
 
+    def count(self, seen: Seen) -> None:
+        """Tell the ledger which notebooks run; one on a host that is down holds nothing, whatever its task says."""
+        there = {one["Spec"]["Labels"][names.OWNER]: one for one in seen.of_kind("notebook")}
+        there = {user: one for user, one in there.items() if not seen.down(home_of(one["Spec"]["Labels"]).node)}
+        running = {user: one for user, one in there.items() if self.task_of(user, seen)}
+        for user in self._ledger.notebooks:
+            if user not in running:
+                self._ledger.release_notebook(user, seen=seen.began)
+        for user, one in running.items():
+            self._ledger.found_notebook(user, self._amount, groups_of(one["Spec"]["Labels"]))
+
     def tend(self, seen: Seen) -> None:
         """Note homes that have been used, and end starts that take too long."""
         self.changing = False
+        self.count(seen)
         for one in seen.of_kind("notebook"):
             task = seen.newest(one["Spec"]["Name"])
             if task is None or _replicas(one) == 0:
@@ -272,7 +306,7 @@ def least_loaded(seen: Seen, pins: Mapping[str, str], memory: int) -> str:
     }
     many = Counter({**pins, **homes}.values())
     reserved = seen.reserved()
-    usable = [node for node in seen.nodes.values() if node.usable]
+    usable = seen.open_nodes()
     if not usable:
         raise DoesNotFit("no host is ready for a notebook", fix="see: occamctl host list")
 

@@ -9,43 +9,23 @@ from typing import Any
 from tornado.web import Application
 
 from occamctl.errors import EngineError, SpecError, TookTooLong
-from occamctl.gateway import wishes
+from occamctl.gateway import page, wishes
 from occamctl.gateway.api import Api, Health, Parts, Unknown, log_request
 from occamctl.gateway.auth import Who
+from occamctl.gateway.glance import glance
 from occamctl.gateway.refusals import NotAllowed, NotKnown
 from occamctl.gateway.settings import PREFIX
 from occamctl.spec import names
 
 SERVER_SECONDS = 120
+MOST_LINES = 10_000
 MOST_BODY = 1 << 20
 
 
 class Status(Api):
     async def get(self) -> None:
         self.asker.must_be_admin()
-        self.reply(await self.work(self._status))
-
-    def _status(self) -> dict[str, Any]:
-        seen = self.parts.sight.look(1)
-        used = seen.reserved()
-        return {
-            "nodes": [
-                {
-                    "name": node.hostname,
-                    "hostname": node.hostname,
-                    "role": node.role,
-                    "state": node.state,
-                    "availability": node.availability,
-                    "cpus": node.cpus,
-                    "memory": node.memory,
-                    "cpus_used": round(used[node.id][0], 3),
-                    "memory_used": used[node.id][1],
-                }
-                for node in sorted(seen.nodes.values(), key=lambda node: node.hostname)
-            ],
-            "notebooks": self.parts.notebooks.all(),
-            "clusters": [self.parts.clusters.view(one) for one in self.parts.clusters.ledger],
-        }
+        self.reply(await self.work(glance, self.parts))
 
 
 class AllNotebooks(Api):
@@ -66,7 +46,7 @@ class OneNotebook(Api):
         environment = self.body().get("environment")
         if not isinstance(environment, dict) or not all(isinstance(value, str) for value in environment.values()):
             raise SpecError("environment: not an object of texts")
-        self.reply(await self.work(self.parts.notebooks.start, user, environment))
+        self.reply(await self.work(self.parts.notebooks.start, user, environment, await self.rights(user)))
 
     async def delete(self, user: str) -> None:
         self.asker.must_be_admin()
@@ -133,13 +113,16 @@ class UserClusters(Api):
         self.asker.must_own(owner)
         wish = wishes.wish(self.body())
         self._must_be_allowed(owner, wish)
-        made = await self.work(self.parts.clusters.create, owner, wish, await self.limit(owner))
-        if self.asker.name != owner:  # the secret is for the driver, and nobody's driver but the owner's
-            made.pop("secret"), made.pop("conf")
+        made = await self.work(self.parts.clusters.create, owner, wish, await self.rights(owner))
+        if "queued" in made:
+            self.reply(made, 202)
+            return
+        if self.asker.name != owner:  # these are for the driver, and nobody's driver but the owner's
+            made.pop("secret"), made.pop("token"), made.pop("conf")
         self.reply(made, 201)
 
     def _must_be_allowed(self, owner: str, wish: wishes.Wish) -> None:
-        if wish.driver == "connect" and not (self.asker.admin or self.asker.instructor):
+        if wish.driver != "notebook" and not (self.asker.admin or self.asker.instructor):
             raise NotAllowed(
                 "a cluster that outlives its notebook is for instructors", where=owner, fix="driver: notebook"
             )
@@ -150,9 +133,11 @@ class UserClusters(Api):
 
 
 class ClusterApi(Api):
-    """Paths below one cluster; its own Connect driver may use those that a driver needs."""
+    """Paths below one cluster; its driver may use those that a driver needs, with a token that opens nothing else."""
 
     for_driver = False
+    for_instructors = False
+    """Whether an instructor may do it to everybody's cluster."""
 
     async def prepare(self) -> None:
         owner, name = self.path_args[:2]
@@ -161,17 +146,14 @@ class ClusterApi(Api):
             self.who, self.by_driver = Who(owner), True
         else:
             await super().prepare()
-            self.asker.must_own(owner)
-        self._must_be_the_same(owner, name)
-
-    def _must_be_the_same(self, owner: str, name: str) -> None:
-        """A driver that ends late must not end the cluster that has taken its cluster's name meanwhile."""
-        app_id = self.get_query_argument("app_id", "")
-        if app_id and app_id != self.parts.clusters.ledger.get(owner, name).facts.app_id:
-            raise NotKnown(f"the cluster {name!r} is another one by now", where=owner)
+            (self.asker.must_tend if self.for_instructors else self.asker.must_own)(owner)
+        self.must_be_the_same(owner, name)
 
 
 class OneCluster(ClusterApi):
+    for_driver = True
+    for_instructors = True
+
     def get(self, owner: str, name: str) -> None:
         self.reply(self.parts.clusters.view(self.parts.clusters.ledger.get(owner, name)))
 
@@ -181,19 +163,35 @@ class OneCluster(ClusterApi):
 
 
 class Workers(ClusterApi):
-    key = "workers"
+    for_instructors = True
 
     async def put(self, owner: str, name: str) -> None:
-        workers = wishes.count(self.body(), self.key)
+        workers = wishes.count(self.body(), "workers")
         self.parts.clusters.ledger.get(owner, name)
-        self.reply(await self.work(self.parts.clusters.scale, owner, name, workers, await self.limit(owner)))
+        self.reply(await self.work(self.parts.clusters.scale, owner, name, workers, await self.rights(owner)))
 
 
-class Executors(Workers):
-    """The same wish from Spark itself."""
+class Declared(ClusterApi):
+    async def put(self, owner: str, name: str) -> None:
+        self.asker.must_be_admin()
+        self.reply(await self.work(self.parts.clusters.declare, owner, name))
 
-    key = "total"
+
+class Adaptive(ClusterApi):
+    async def put(self, owner: str, name: str) -> None:
+        bounds = wishes.bounds(self.body())
+        self.reply(await self.work(self.parts.clusters.adapt, owner, name, bounds, await self.rights(owner)))
+
+
+class Executors(ClusterApi):
+    """Spark's own wish: what is granted may be less, and is no error."""
+
     for_driver = True
+
+    async def put(self, owner: str, name: str) -> None:
+        wants, sizes = wishes.totals(self.body())
+        self.parts.clusters.ledger.get(owner, name)
+        self.reply(await self.work(self.parts.clusters.grant, owner, name, wants, sizes, await self.rights(owner)))
 
 
 class Kill(ClusterApi):
@@ -215,13 +213,45 @@ class LeaseOf(ClusterApi):
         self.reply(self.parts.clusters.renew(owner, name, registered=registered, jobs=jobs))
 
 
+class Logs(ClusterApi):
+    """What executors and driver printed, also those that were lost a moment ago."""
+
+    for_instructors = True
+
+    async def get(self, owner: str, name: str) -> None:
+        worker, tail = self.get_query_argument("worker", ""), self.get_query_argument("tail", "200")
+        if not tail.isdecimal() or not 0 < int(tail) <= MOST_LINES:
+            raise SpecError(f"tail: {tail!r:.60} is not a number of lines between 1 and {MOST_LINES}")
+        self.reply({"text": await self.work(self.parts.clusters.logs, owner, name, worker, int(tail))})
+
+
+class Join(Api):
+    """Into the course's own Spark, which everybody of the course may use."""
+
+    async def post(self, name: str) -> None:
+        self.reply(await self.work(self.parts.clusters.join, self.asker.name, name))
+
+
+class Admit(ClusterApi):
+    for_driver = True
+
+    def post(self, owner: str, name: str) -> None:
+        self.reply(self.parts.clusters.admit(owner, name, wishes.take(self.body(), "ticket", str)))
+
+
+class QueueOf(Api):
+    """A place in the queue: it is kept by asking again, and given up here."""
+
+    async def delete(self, owner: str, ticket: str) -> None:
+        self.asker.must_own(owner)
+        self.parts.clusters.queue.leave(owner, ticket)
+        self.reply({})
+
+
 class QuotaOf(Api):
     async def get(self, owner: str) -> None:
         self.asker.must_own(owner)
-        limit = await self.limit(owner)
-        free = await self.work(self.parts.clusters.free)
-        held = self.parts.clusters.ledger.held(owner)
-        self.reply({"workers": {"limit": limit, "held": held, "free_on_hosts": free}})
+        self.reply(await self.quota(owner))
 
 
 def application(parts: Parts) -> Application:
@@ -237,15 +267,21 @@ def application(parts: Parts) -> Application:
         (f"{user}/clusters", UserClusters),
         (cluster, OneCluster),
         (f"{cluster}/workers", Workers),
+        (r"/users/course/clusters/([^/]+)/join", Join),
+        (f"{cluster}/admit", Admit),
+        (f"{cluster}/declared", Declared),
+        (f"{cluster}/adaptive", Adaptive),
+        (f"{cluster}/logs", Logs),
         (f"{cluster}/executors", Executors),
         (f"{cluster}/executors/kill", Kill),
         (f"{cluster}/lease", LeaseOf),
         (f"{user}/quota", QuotaOf),
+        (f"{user}/queue/([^/]+)", QueueOf),
     )
     rest = {"parts": parts}
     return Application(
-        # JupyterHub looks at a service's own address now and then.
-        [(PREFIX.removesuffix("api"), Health, rest)] + [(PREFIX + path, handler, rest) for path, handler in paths],
+        [(PREFIX + path, handler, rest) for path, handler in paths] + page.paths(parts),
+        **page.signed_in(parts),
         default_handler_class=Unknown,
         default_handler_args=rest,
         log_function=log_request,

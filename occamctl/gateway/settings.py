@@ -4,35 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from occamctl.errors import SpecError
+from occamctl.gateway.quotas import Quotas
 from occamctl.spark.clusters import Site
 from occamctl.spec import names
 
 FILE = Path("/etc/occam/gateway.json")
 PORT = 8080
-PREFIX = "/services/gateway/api"
-INSTRUCTOR = "instructor"
-
-
-@dataclass(frozen=True)
-class Quotas:
-    """Workers that one person may hold at a time, by role and by group."""
-
-    student: int
-    instructor: int
-    groups: Mapping[str, int] = field(default_factory=dict)
-
-    def workers(self, owner: str, groups: Iterable[str]) -> int:
-        """The quota of `owner`, who is in `groups` of the hub; of several groups the largest counts."""
-        mine = set(groups)
-        if owner == names.COURSE_OWNER or INSTRUCTOR in mine:
-            return self.instructor
-        return max((self.groups[group] for group in mine & set(self.groups)), default=self.student)
+SERVICE = "gateway"
+"""Its name among JupyterHub's services."""
+PAGE = f"/services/{SERVICE}/"
+"""Where a browser finds its page, and below it everything else."""
+PREFIX = f"{PAGE}api"
 
 
 @dataclass(frozen=True)
@@ -98,7 +86,7 @@ def read(path: Path | None = None) -> Settings:
 
 
 def _settings(told: Mapping[str, Any]) -> Settings:
-    spark, quotas = told["spark"], told["quotas"]
+    spark = told["spark"]
     return Settings(
         course=told["course"],
         version=told["version"],
@@ -113,11 +101,7 @@ def _settings(told: Mapping[str, Any]) -> Settings:
         worker_memory=int(spark["worker"]["memory"]),
         lease=int(spark["lease"]),
         idle_timeout=int(spark["idle_timeout"]),
-        quotas=Quotas(
-            student=int(quotas["student"]["workers"]),
-            instructor=int(quotas["instructor"]["workers"]),
-            groups={name: int(quota["workers"]) for name, quota in quotas.get("groups", {}).items()},
-        ),
+        quotas=Quotas.of(told["quotas"]),
         port=int(told.get("port", PORT)),
         engine=told.get("engine", "/var/run/docker.sock"),
         secrets=Path(told.get("secrets", "/run/secrets")),

@@ -39,7 +39,17 @@ class Seen:
 
     def down(self, node: str) -> bool:
         """True when the node is gone or does not answer; its tasks look as if they ran (moby#31999)."""
-        return node not in self.nodes or self.nodes[node].state != "ready"
+        return node not in self.nodes or self.nodes[node].down
+
+    def open_nodes(self) -> list[swarm.Node]:
+        """Nodes where a student's container may start: those that take tasks, and where somebody keeps the walls.
+
+        Where no service keeps walls at all there is no course that `up` made: every node that takes tasks.
+        """
+        keepers = [one["Spec"]["Name"] for one in self.of_kind("walls")]
+        tasks = [task for name in keepers for task in self.tasks.get(name, ())]
+        kept = {task.node_id for task in tasks if task.state == "running" and task.wanted == "running"}
+        return [node for node in self.nodes.values() if node.usable and (not keepers or node.id in kept)]
 
     def reserved(self, *, but: frozenset[str] = frozenset()) -> dict[str, tuple[float, int]]:
         """CPUs and bytes that tasks with a live container, or about to have one, reserve on each node.
@@ -55,12 +65,11 @@ class Seen:
         return used
 
     def rooms(self, *, but: frozenset[str] = frozenset()) -> list[Room]:
-        """What is free on every node that takes tasks."""
+        """What is free on every node where a student's container may start."""
         used = self.reserved(but=but)
         return [
             Room(node.id, node.hostname, node.cpus - used[node.id][0], node.memory - used[node.id][1])
-            for node in self.nodes.values()
-            if node.usable
+            for node in self.open_nodes()
         ]
 
 

@@ -6,29 +6,46 @@ import ipaddress
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast, get_args
 
 from occamctl.errors import SpecError
+from occamctl.gateway import application
+from occamctl.spark.clusters import Profile
 from occamctl.spec import names
 from occamctl.spec.units import human_size, size
 
 SMALLEST = size("768M")
+MOST_PROFILES = 16
+KindOfDriver = Literal["notebook", "connect", "application"]
 Kind = TypeVar("Kind", str, int, bool)
 
 
 @dataclass(frozen=True)
 class Wish:
-    """A cluster as somebody asks for it; 0 means the course's own size. Memory in bytes of one executor's container."""
+    """A cluster as somebody asks for it; 0 means the course's own size. Memory in bytes of one executor's container.
+
+    adaptive  fewest and most workers between which Spark chooses; None: a fixed number
+    wait      seconds to wait for room, if there is none; 0: to be refused at once
+    ticket    the place in the queue that an earlier answer gave
+    application  what runs, when the driver is an application
+    """
 
     name: str
     workers: int
     cores: int = 0
     memory: int = 0
-    driver: Literal["notebook", "connect"] = "notebook"
+    driver: KindOfDriver = "notebook"
     driver_host: str = ""
     driver_port: int = 0
+    ui_port: int = 0
+    """Port of Spark's page in the owner's notebook; 0 when there is none."""
     kernel: str = ""
     declared: bool = False
+    gpus: int = 0
+    adaptive: tuple[int, int] | None = None
+    wait: int = 0
+    ticket: str = ""
+    application: application.Application | None = None
 
 
 def body(text: bytes) -> dict[str, Any]:
@@ -76,19 +93,25 @@ def wish(said: Mapping[str, Any]) -> Wish:
             fix=f"at most {names.MAX_CLUSTER} small letters, digits and single hyphens, a letter first",
         )
     driver = take(said, "driver", str, "notebook")
+    if driver not in get_args(KindOfDriver):
+        raise SpecError(f"driver: {driver!r:.60} is none of {', '.join(get_args(KindOfDriver))}")
     made = Wish(
         name=name,
         workers=count(said, "workers"),
         cores=count(said, "cores", 0, most=1024),
         memory=count(said, "memory", 0, most=1 << 50),
-        driver="connect" if driver == "connect" else "notebook",
+        driver=cast(KindOfDriver, driver),
         driver_host=take(said, "driver_host", str, ""),
         driver_port=count(said, "driver_port", 0, most=65535),
+        ui_port=count(said, "ui_port", 0, most=65535),
         kernel=take(said, "kernel", str, "")[:128],
         declared=take(said, "declared", bool, False),
+        gpus=count(said, "gpus", 0, most=64),
+        adaptive=_adaptive(said),
+        wait=count(said, "wait", 0, most=86_400),
+        ticket=take(said, "ticket", str, "")[:64],
+        application=application.read(said.get("application")) if driver == "application" else None,
     )
-    if driver != made.driver:
-        raise SpecError(f"driver: {driver!r:.60} is neither notebook nor connect")
     if made.memory and made.memory < SMALLEST:
         raise SpecError(
             f"memory: {human_size(made.memory)} is less than Spark needs", fix=f"at least {human_size(SMALLEST)}"
@@ -96,6 +119,54 @@ def wish(said: Mapping[str, Any]) -> Wish:
     if made.driver == "notebook":
         _must_be_address(made)
     return made
+
+
+def _adaptive(said: Mapping[str, Any]) -> tuple[int, int] | None:
+    value = said.get("adaptive")
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != 2:
+        raise SpecError(f"adaptive: not two numbers: {value!r:.60}", fix="the fewest and the most workers: [1, 6]")
+    return bounds({"min": value[0], "max": value[1]})
+
+
+def bounds(said: Mapping[str, Any]) -> tuple[int, int]:
+    """`min` and `max` workers of an adaptive cluster. Raises SpecError."""
+    least, most = count(said, "min"), count(said, "max", least=1)
+    if least > most:
+        raise SpecError(f"min: {least} is more than max ({most})")
+    return least, most
+
+
+def totals(said: Mapping[str, Any]) -> tuple[dict[int, int], dict[int, Profile]]:
+    """What Spark's scheduler asks for: executors by profile, and the sizes of those other than 0. Raises SpecError."""
+    profiles, sizes = said.get("profiles"), said.get("sizes", {})
+    if profiles is None:
+        return {0: count(said, "total")}, {}
+    if not isinstance(profiles, dict) or not isinstance(sizes, dict) or len(profiles) > MOST_PROFILES:
+        raise SpecError("profiles, sizes: not objects by profile id")
+    wants = {_profile(key): count(profiles, key) for key in profiles}
+    told = {_profile(key): _sized(_profile(key), size) for key, size in sizes.items()}
+    return wants, {number: size for number, size in told.items() if number != 0}
+
+
+def _profile(key: str) -> int:
+    if not key.isdecimal() or len(key) > 6:
+        raise SpecError(f"{key!r:.60} is not the id of a resource profile")
+    return int(key)
+
+
+def _sized(number: int, said: Any) -> Profile:
+    if not isinstance(said, dict):
+        raise SpecError("sizes: not objects")
+    return Profile(
+        number,
+        0,
+        count(said, "cores", least=1, most=1024),
+        count(said, "memory", least=SMALLEST, most=1 << 50),
+        count(said, "gpus", 0, most=64),
+        count(said, "heap", 0, most=1 << 50),
+    )
 
 
 def _must_be_address(made: Wish) -> None:

@@ -20,6 +20,7 @@ part system; cat /etc/os-release
 part disk; df -Pk /var/lib/docker 2>/dev/null || df -Pk /var/lib
 part route; cat /proc/net/route
 part address; cat /proc/net/fib_trie
+part address6; cat /proc/net/if_inet6 2>/dev/null
 part tcp; cat /proc/net/tcp /proc/net/tcp6 2>/dev/null
 part engine; command -v dockerd docker >/dev/null && { dockerd --version 2>/dev/null || docker --version; }
 part running; grep '/run/docker\.sock$' /proc/net/unix
@@ -30,6 +31,8 @@ OLDEST_ENGINE = (20, 10)
 _LISTEN = "0A"
 _ACCEPTS = "00010000"
 """The kernel's flag of a Unix socket that accepts connections."""
+_GLOBAL, _TEMPORARY = "00", 0x01
+"""Scope and flag of an IPv6 address, as the kernel writes them."""
 _OURS = re.compile(r"docker|br-|veth|virbr|cni|lo$")
 
 
@@ -55,6 +58,7 @@ def parse(printed: str, host: str = "") -> HostFacts:
             system=_system(parts["system"]),
             engine=_engine(parts["engine"]) if _listens(parts["running"]) else "",
             gpus=_gpus(parts["gpus"]),
+            addresses=(*_addresses(parts["address"], parts["route"]), *_addresses6(parts.get("address6", ""))),
             routes=routes,
             listening=_listening(parts["tcp"]),
         )
@@ -115,13 +119,37 @@ def _routes(text: str) -> tuple[str, tuple[str, ...]]:
     return default, tuple(sorted(set(found)))
 
 
-def _address(trie: str, route: str, interface: str) -> str:
-    """The host's own address in the network of its default route, from the kernel's table of local addresses."""
-    local = {
-        ipaddress.IPv4Address(one)
-        for one in re.findall(r"\|-- ([\d.]+)\n\s+/32 host LOCAL", trie)
-        if one != "127.0.0.1"
+def _local(trie: str) -> set[ipaddress.IPv4Address]:
+    """Every address of the host, from the kernel's table of local addresses."""
+    found = {ipaddress.IPv4Address(one) for one in re.findall(r"\|-- ([\d.]+)\n\s+/32 host LOCAL", trie)}
+    return {one for one in found if not one.is_loopback}
+
+
+def _addresses(trie: str, route: str) -> tuple[str, ...]:
+    """IPv4 addresses of the host, but for link-local ones and those in networks of the engine's own bridges."""
+    inside = [
+        ipaddress.IPv4Network(f"{_quad(words[1])}/{_quad(words[7])}")
+        for words in map(str.split, route.strip().splitlines()[1:])
+        if _OURS.match(words[0])
+    ]
+    known = sorted(one for one in _local(trie) if not one.is_link_local)
+    return tuple(str(one) for one in known if not any(one in network for network in inside))
+
+
+def _addresses6(text: str) -> tuple[str, ...]:
+    """Global IPv6 addresses; those that change by themselves (RFC 8981) are no way to reach a host."""
+    rows = [line.split() for line in text.strip().splitlines()]
+    found = {
+        ipaddress.IPv6Address(bytes.fromhex(row[0]))
+        for row in rows
+        if row[3] == _GLOBAL and not int(row[4], 16) & _TEMPORARY and not _OURS.match(row[5])
     }
+    return tuple(map(str, sorted(found)))
+
+
+def _address(trie: str, route: str, interface: str) -> str:
+    """The host's own address in the network of its default route."""
+    local = _local(trie)
     for line in route.strip().splitlines()[1:]:
         words = line.split()
         network = ipaddress.IPv4Network(f"{_quad(words[1])}/{_quad(words[7])}")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from occamctl import wait
 from occamctl.errors import HostError, Refused
+from occamctl.hosts import walls
 from occamctl.hosts.facts import gather, too_old
 from occamctl.hosts.machine import Machine
 
@@ -15,7 +16,7 @@ Say = Callable[[str], None]
 NOTES = "/var/lib/occam/engine.json"
 """What we did to the host and how it was before, kept on the host."""
 LOG = "/var/log/occam-dockerd.log"
-PACKAGES = ("docker.io", "iptables", "iproute2", "ca-certificates")
+PACKAGES = ("docker.io", "iptables", "iproute2", "nftables", "ca-certificates")
 APT_SECONDS = 900
 START_SECONDS = 90
 _APT = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=120")
@@ -144,19 +145,21 @@ def _note_before(machine: Machine) -> None:
 # The way back -------------------------------------------------------------------------------------------------------
 
 
-def undo_prepare(machine: Machine, say: Say) -> list[str]:
+def undo_prepare(machine: Machine, say: Say, table: str = "") -> list[str]:
     """Leave the host as it was before `prepare`; an engine that was there before stays. Returns what was done.
+
+    table  the course's table of rules for containers, which goes too
 
     Raises Refused when the engine that we installed holds containers or volumes: whoever made them would lose them.
     """
     notes = _notes(machine)
-    if not notes:
-        return []
     packages, before = _names(machine, "packages"), notes.get("before")
     was = {str(key): str(value) for key, value in before.items()} if isinstance(before, dict) else {}
     if packages:
         _refuse_to_lose(machine)
-    did = []
+    did = ["the rules for containers removed"] if table and walls.take_away(machine, table) else []
+    if not notes:
+        return did
     if notes.get("started"):
         say("stopping the container engine")
         _stop(

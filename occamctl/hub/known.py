@@ -7,7 +7,6 @@ given a notebook before the first sign-in. A hub that does not answer learns bot
 
 from __future__ import annotations
 
-import http.client
 import json
 from collections.abc import Iterable
 from urllib.parse import quote, urlsplit
@@ -40,6 +39,8 @@ def remove(hub: Settings, usernames: Iterable[str]) -> str:
 
 def _ask(hub: Settings, method: str, path: str, body: object = None, seconds: float = SECONDS) -> tuple[int, str]:
     """Status and words of the hub's answer; status 0 when there was none."""
+    import http.client  # here, because most commands only list accounts, and this takes half of their start
+
     at = urlsplit(hub.bind_url)
     host = "127.0.0.1" if at.hostname == "0.0.0.0" else at.hostname
     connection = http.client.HTTPConnection(host or "127.0.0.1", at.port, timeout=seconds)

@@ -77,7 +77,7 @@ class Port:
 
 @dataclass(frozen=True)
 class Service:
-    """A replicated Swarm service with endpoint mode dnsrr."""
+    """A Swarm service with endpoint mode dnsrr; a global one has a task on every node that its constraints allow."""
 
     name: str
     image: str
@@ -106,7 +106,9 @@ class Service:
     pids_limit: int = 0
     restart: Literal["any", "none", "on-failure"] = "any"
     restart_delay: int = 2
+    mode: Literal["replicated", "global"] = "replicated"
     replicas: int = 1
+    """Of a replicated service."""
     ports: tuple[Port, ...] = ()
 
     @property

@@ -8,7 +8,7 @@ from occamctl.plan.steps import Step
 from occamctl.plan.wanted import LOCAL, Desired
 
 OWN_CLUSTER = "main"
-"""The course's cluster that `occamctl spark scale N` makes; no course file lists it, so `up` leaves it alone."""
+"""The course's cluster that `occamctl spark scale N` makes."""
 
 
 def diff(want: Desired, seen: Observed) -> list[Step]:
@@ -81,7 +81,12 @@ def _front(want: Desired, seen: Observed) -> list[Step]:
         there = seen.services.get(service.name)
         if there is None:
             planned.append(steps.PutService("", service, new=True))
-        elif there.spec_hash != service.spec_hash or there.replicas != service.replicas:
+        elif there.spec_hash != service.spec_hash:
+            planned.append(steps.PutService("", service, new=False))
+        elif service.mode == "global":
+            lacking = tuple(host for host in want.hosts if seen.hosts[host].node_id not in there.nodes)
+            planned += [steps.AwaitService("", service.name, lacking)] if lacking else []
+        elif there.replicas != service.replicas:
             planned.append(steps.PutService("", service, new=False))
         elif there.running < service.replicas:
             planned.append(steps.AwaitService("", service.name))
@@ -98,13 +103,19 @@ def _people(want: Desired, seen: Observed) -> list[Step]:
 
 
 def _clusters(want: Desired, seen: Observed) -> list[Step]:
+    """Declared ones that left the file go; those made by hand stay, until the file declares one of that name."""
     there = seen.clusters or {}
     planned: list[Step] = [
-        steps.RemoveCluster("", name) for name in sorted(there) if name not in want.clusters and name != OWN_CLUSTER
+        steps.RemoveCluster("", name)
+        for name, one in sorted(there.items())
+        if one.declared and name not in want.clusters
     ]
     for name, workers in want.clusters.items():
-        if there.get(name) != workers:
-            planned.append(steps.PutCluster("", name, workers, there.get(name)))
+        one = there.get(name)
+        if one is None:
+            planned.append(steps.PutCluster("", name, workers))
+        elif not one.declared or one.workers != workers:
+            planned.append(steps.PutCluster("", name, workers, one.workers, adopt=not one.declared))
     return planned
 
 

@@ -16,6 +16,7 @@ class Room:
     cpus    CPUs that nobody has reserved
     memory  bytes that nobody has reserved
     held    workers of the same cluster that are there already
+    lost    workers of the same cluster that were lost there a short time ago
     """
 
     node: str
@@ -23,6 +24,7 @@ class Room:
     cpus: float
     memory: int
     held: int = 0
+    lost: int = 0
 
     def takes(self, cpus: float, memory: int) -> int:
         """How many workers of this size go in; 0 CPUs means that it needs memory only."""
@@ -39,6 +41,8 @@ def capacity(rooms: Iterable[Room], cpus: float, memory: int) -> int:
 def place(workers: int, cpus: float, memory: int, rooms: Iterable[Room]) -> list[str]:
     """A node id for each of `workers`, spread over hosts: always the node with the fewest workers of the cluster.
 
+    Where one was lost the next one goes last: what killed it may be the host's own trouble.
+
     cpus, memory  what one worker reserves: CPUs and bytes of its container
     rooms         usable nodes with what is free on them now, not what they have in total
 
@@ -53,7 +57,7 @@ def place(workers: int, cpus: float, memory: int, rooms: Iterable[Room]) -> list
     for _ in range(workers):
         best = min(
             (room for room in left.values() if room.takes(cpus, memory)),
-            key=lambda room: (room.held, -room.memory, -room.cpus, room.hostname),
+            key=lambda room: (room.lost, room.held, -room.memory, -room.cpus, room.hostname),
         )
         left[best.node] = replace(best, cpus=best.cpus - cpus, memory=best.memory - memory, held=best.held + 1)
         chosen.append(best.node)

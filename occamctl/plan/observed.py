@@ -32,6 +32,8 @@ class HostFacts:
     engine: str
     """Version of the container engine; "" when none answers."""
     gpus: tuple[Gpu, ...] = ()
+    addresses: tuple[str, ...] = ()
+    """Every address of its own that others reach it by, IPv6 too; those of the engine's bridges left out."""
     routes: tuple[str, ...] = ()
     """Networks that it reaches directly, the course's own and the engine's bridges left out."""
     listening: frozenset[int] = frozenset()

@@ -20,6 +20,8 @@ class SeenService:
     configs: tuple[str, ...] = ()
     trouble: str = ""
     """The scheduler's or the container's own words, when fewer run than should."""
+    nodes: frozenset[str] = frozenset()
+    """Ids of the nodes where a task runs with the settings that the service has now."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,16 @@ class SeenHost:
     images: frozenset[str] = frozenset()
     subnets: tuple[str, ...] = ()
     """Subnets that its local networks use."""
+    data_port: int = 0
+    """UDP port of the swarm's overlay networks; only a manager knows it, and 0 means the usual one."""
+
+
+@dataclass(frozen=True)
+class SeenCluster:
+    """One of the course's own Spark clusters. `declared`: a course file asked for it, nobody made it by hand."""
+
+    workers: int
+    declared: bool = True
 
 
 @dataclass(frozen=True)
@@ -52,8 +64,8 @@ class Observed:
     services: Mapping[str, SeenService] = field(default_factory=dict)
     accounts: tuple[Account, ...] | None = None
     """None while the hub does not answer."""
-    clusters: Mapping[str, int] | None = None
-    """Workers wanted of the course's own clusters; None while the gateway does not answer."""
+    clusters: Mapping[str, SeenCluster] | None = None
+    """The course's own clusters; None while the gateway does not answer."""
     builder: str = ""
     """The host that builds images; "" when this machine's engine does, for hosts elsewhere."""
     builder_images: frozenset[str] = frozenset()

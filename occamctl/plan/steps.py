@@ -137,13 +137,16 @@ class PutService(Step):
 
 @dataclass(frozen=True)
 class AwaitService(Step):
+    """`on` names the hosts where a global service does not run yet."""
+
     stage = Stage.FRONT
     kind = "change"
     name: str
+    on: tuple[str, ...] = ()
 
     @property
     def what(self) -> str:
-        return f"wait until {self.name} runs"
+        return f"wait until {self.name} runs" + (f" on {_some(self.on)}" if self.on else "")
 
 
 @dataclass(frozen=True)
@@ -172,11 +175,20 @@ class PutCluster(Step):
     name: str
     workers: int
     now: int | None = field(default=None)
+    """Workers of the one that is there; None when none is."""
+    adopt: bool = False
+    """Whether the one that is there was made by hand, and is the course file's from now on."""
+
+    @property
+    def kind(self) -> Literal["add", "change"]:  # type: ignore[override]
+        return "add" if self.now is None else "change"
 
     @property
     def what(self) -> str:
-        change = f"{self.workers} workers" if self.now is None else f"{self.now} → {self.workers} workers"
-        return f"Spark cluster {self.name}: {change}"
+        change = (
+            f"{self.workers} workers" if self.now in (None, self.workers) else f"{self.now} → {self.workers} workers"
+        )
+        return f"Spark cluster {self.name}: {change}{', was made by hand' if self.adopt else ''}"
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,11 @@ def front_label(course: str) -> str:
     return f"occam.front.{course}"
 
 
+def host_label(course: str) -> str:
+    """The node label of every host of the course: a swarm that was there before may have other nodes."""
+    return f"occam.host.{course}"
+
+
 def hosts_of(course: Course) -> tuple[str, ...]:
     """Names of the course's hosts, the manager first."""
     manager = course.manager
@@ -89,7 +94,11 @@ def want(course: Course, tags: Tags, tls: str = "") -> Desired:
             for number, host in enumerate(hosts)
         },
         node_labels={
-            host: {**given.get(host, {}), **({front_label(course.course): "true"} if number == 0 else {})}
+            host: {
+                **given.get(host, {}),
+                host_label(course.course): "true",
+                **({front_label(course.course): "true"} if number == 0 else {}),
+            }
             for number, host in enumerate(hosts)
         },
         images={
@@ -163,11 +172,7 @@ def _gateway_config(course: Course, tags: Tags) -> desired.Config:
                 "lease": course.spark.lease,
                 "idle_timeout": course.spark.idle_timeout,
             },
-            "quotas": {
-                "student": quotas.student.model_dump(),
-                "instructor": quotas.instructor.model_dump(),
-                "groups": {name: quota.model_dump() for name, quota in quotas.groups.items()},
-            },
+            "quotas": quotas.model_dump(),
             "public_url": course.hub.url or "",
         },
     )

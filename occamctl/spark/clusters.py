@@ -1,4 +1,4 @@
-"""Spark clusters as Swarm services: one service per executor, one for a Connect driver, and one secret that remembers.
+"""Spark clusters as Swarm services: one per executor, one for a driver of its own, and one secret that remembers.
 
 The builders are pure. Everything there is to know of a cluster is in labels: what was asked for lies, as JSON, in the
 label FACTS of the cluster's secret (Swarm lets labels of a secret change, its contents never), and which executors
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 from occamctl.engine import ground, swarm
@@ -20,8 +21,12 @@ from occamctl.spec import names
 
 FACTS = "occam.facts"
 DRIVER_TOKEN = "/run/secrets/driver-token"
+UI_PORT = 4040
+"""Where Spark's page of a driver in a container of its own answers, on that container's loopback."""
 _STUDENT = "1000"
 _EXECUTOR_PIDS, _DRIVER_PIDS = 2048, 1024
+_DRIVER_WAIT = 7 * 24 * 3600
+"""Seconds that an application's executors wait for Spark to begin in it: it ends them when it ends itself."""
 _GRACE = 30
 """Seconds that a decommissioned executor has to hand over its blocks."""
 _DRIVER_CPU_LIMIT = 2
@@ -43,13 +48,33 @@ class Site:
 
 
 @dataclass(frozen=True)
+class Profile:
+    """Executors of one size: one of Spark's resource profiles, by its id. Memory in bytes of a container.
+
+    heap  bytes of the JVM's heap, when Spark says it; 0: half of the memory
+    """
+
+    id: int
+    wanted: int
+    cores: int
+    memory: int
+    gpus: int = 0
+    heap: int = 0
+
+
+@dataclass(frozen=True)
 class Facts:
     """One cluster as it was asked for, and how many executors it should have now.
 
     memory   bytes of one executor's container
     nonce    tells secrets of this cluster from those of an earlier one with the same name
-    wanted   executors it should have
+    wanted   executors of the default profile it should have
+    gpus     GPUs of one executor
+    adaptive fewest and most executors that Spark may ask for; None: a fixed cluster
+    profiles other resource profiles of its application, for stages that ask for them
+    groups   the hub's groups of its owner
     next_id  number of the next executor: Spark wants each number used once within an application
+    ui_port  port of Spark's page in the owner's notebook; 0 when nobody can open one
     notebook id of the task of the notebook that drives it: it ends with that task
     ending   its removal has begun and must be finished, whatever happens
     """
@@ -58,7 +83,7 @@ class Facts:
     name: str
     app_id: str
     nonce: str
-    driver: Literal["notebook", "connect"]
+    driver: Literal["notebook", "connect", "application"]
     driver_host: str
     driver_port: int
     cores: int
@@ -68,11 +93,51 @@ class Facts:
     kernel: str = ""
     notebook: str = ""
     declared: bool = False
+    ui_port: int = 0
     next_id: int = 0
     ending: bool = False
+    gpus: int = 0
+    adaptive: tuple[int, int] | None = None
+    profiles: tuple[Profile, ...] = ()
+    groups: tuple[str, ...] = ()
 
     def label(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def read(cls, label: str) -> Facts:
+        """The facts that `label` wrote."""
+        told = json.loads(label)
+        adaptive, profiles = told.pop("adaptive", None), told.pop("profiles", ())
+        return cls(
+            **told | {"groups": tuple(told.get("groups", ()))},
+            adaptive=(adaptive[0], adaptive[1]) if adaptive else None,
+            profiles=tuple(Profile(**one) for one in profiles),
+        )
+
+    @property
+    def own_driver(self) -> bool:
+        """Whether its driver has a container of its own: a Connect server, or a submitted application."""
+        return self.driver != "notebook"
+
+    @property
+    def sizes(self) -> tuple[Profile, ...]:
+        """Every profile, the default one first."""
+        return Profile(0, self.wanted, self.cores, self.memory, self.gpus), *self.profiles
+
+    @property
+    def total(self) -> int:
+        """Executors of all profiles that it should have."""
+        return sum(one.wanted for one in self.sizes)
+
+    def size(self, profile: int) -> Profile:
+        """The profile with this id; the default one when there is none."""
+        return next((one for one in self.sizes if one.id == profile), self.sizes[0])
+
+    def wanting(self, wants: Mapping[int, int]) -> Facts:
+        """The same with other numbers of executors, by profile; those that are not named keep theirs."""
+        others = tuple(replace(one, wanted=wants.get(one.id, one.wanted)) for one in self.profiles)
+        return replace(self, wanted=wants.get(0, self.wanted), profiles=others)
 
 
 @dataclass(frozen=True)
@@ -82,11 +147,17 @@ class Secrets:
     args: str
     conf: str
     token: str
+    application: str
 
     @classmethod
     def of(cls, site: Site, facts: Facts) -> Secrets:
         prefix = site.names.cluster(facts.owner, facts.name)
-        return cls(*(f"{prefix}-{piece}-{facts.nonce}" for piece in ("args", "conf", "auth")))
+        return cls(*(f"{prefix}-{piece}-{facts.nonce}" for piece in ("args", "conf", "auth", "app")))
+
+    @property
+    def in_order(self) -> tuple[str, ...]:
+        """As they are removed: the one with the facts goes last; until then it is known that there is more."""
+        return self.conf, self.token, self.application, self.args
 
 
 def _labels(site: Site, kind: str, facts: Facts, **more: str) -> dict[str, str]:
@@ -100,11 +171,24 @@ def secret(site: Site, facts: Facts, value: str) -> desired.Secret:
     return desired.Secret(name, settings.executor_args(value).encode(), labels)
 
 
-def driver_secrets(site: Site, facts: Facts, value: str, token: str) -> tuple[desired.Secret, desired.Secret]:
-    """What a Connect driver needs: its configuration, and the token that it shows to the gateway."""
+def driver_secrets(
+    site: Site,
+    facts: Facts,
+    value: str,
+    token: str,
+    *,
+    conf: Mapping[str, str] = MappingProxyType({}),
+    packed: bytes = b"",
+) -> list[desired.Secret]:
+    """What a driver of its own needs: its configuration, its token for the gateway, an application's files.
+
+    conf    more of Spark's settings, checked already
+    packed  the application's files and words (gateway/application.py)
+    """
     called, labels = Secrets.of(site, facts), _labels(site, "secret", facts)
-    conf = settings.conf_file(driver_conf(site, facts), value)
-    return desired.Secret(called.conf, conf.encode(), labels), desired.Secret(called.token, token.encode(), labels)
+    text = settings.conf_file(driver_conf(site, facts) | dict(conf), value)
+    made = [desired.Secret(called.conf, text.encode(), labels), desired.Secret(called.token, token.encode(), labels)]
+    return [*made, desired.Secret(called.application, packed, labels)] if packed else made
 
 
 def driver_conf(site: Site, facts: Facts, driver_memory: int = 0) -> dict[str, str]:
@@ -121,48 +205,59 @@ def driver_conf(site: Site, facts: Facts, driver_memory: int = 0) -> dict[str, s
         memory=driver_memory or facts.memory,
         host=facts.driver_host if facts.driver == "notebook" else "",
         port=facts.driver_port,
-        token_file=DRIVER_TOKEN if facts.driver == "connect" else "",
+        token_file=DRIVER_TOKEN if facts.own_driver else "",
     )
-    return settings.driver_conf(driver, workers=facts.wanted, cores=facts.cores, memory=facts.memory)
+    return settings.driver_conf(
+        driver, workers=facts.wanted, cores=facts.cores, memory=facts.memory, adaptive=facts.adaptive
+    )
 
 
-def executor(site: Site, facts: Facts, number: int, node: str, subnet: str) -> desired.Service:
+def executor(site: Site, facts: Facts, number: int, node: str, subnet: str, profile: int = 0) -> desired.Service:
     """One executor: pinned to the node that was chosen for it, never restarted (a lost one gets a new number)."""
+    size = facts.size(profile)
     return desired.Service(
         name=site.names.executor(facts.owner, facts.name, number),
         image=site.image,
-        labels=_labels(site, "executor", facts, executor=str(number)),
+        labels=_labels(site, "executor", facts, executor=str(number), profile=str(profile)),
         command=("occam-executor",),
         env={
             "OCCAM_APP_ID": facts.app_id,
             "OCCAM_CLUSTER": facts.name,
-            "OCCAM_CORES": str(facts.cores),
+            "OCCAM_CORES": str(size.cores),
             "OCCAM_DRIVER_HOST": facts.driver_host,
             "OCCAM_DRIVER_PORT": str(facts.driver_port),
             "OCCAM_EXECUTOR_ID": str(number),
-            "OCCAM_MEMORY": str(facts.memory),
+            "OCCAM_GPUS": str(size.gpus),
+            "OCCAM_MEMORY": str(size.memory),
             "OCCAM_NET_SUBNET": subnet,
-            "OCCAM_RESOURCE_PROFILE": "0",
+            "OCCAM_RESOURCE_PROFILE": str(profile),
+            **({"OCCAM_HEAP": str(size.heap)} if size.heap else {}),
             "OCCAM_USER": facts.owner,
-        },
+        }
+        | ({"OCCAM_DRIVER_WAIT": str(_DRIVER_WAIT)} if facts.driver == "application" else {}),
         user=_STUDENT,
         stop_signal="SIGPWR",
         stop_grace=_GRACE,
         secrets=(desired.File(Secrets.of(site, facts).args, "/run/secrets/executor.args", uid=_STUDENT, gid=_STUDENT),),
         networks=(site.names.net(facts.owner),),
         constraints=(f"node.id=={node}",),
-        cpu_limit=facts.cores,
-        mem_limit=facts.memory,
-        cpu_reserve=facts.cores,
-        mem_reserve=facts.memory,
+        cpu_limit=size.cores,
+        mem_limit=size.memory,
+        cpu_reserve=size.cores,
+        mem_reserve=size.memory,
         pids_limit=_EXECUTOR_PIDS,
         restart="none",
     )
 
 
 def driver(site: Site, facts: Facts, node: str, subnet: str) -> desired.Service:
-    """A Spark Connect server; it answers on the owner's network, and uses the hub's to talk to the gateway."""
-    called = Secrets.of(site, facts)
+    """A Spark Connect server, or an application: on the owner's network, and the hub's to talk to the gateway.
+
+    An application runs once: who submitted it wants its exit code, not another try.
+    """
+    called, application = Secrets.of(site, facts), facts.driver == "application"
+    files = [(called.conf, "/run/secrets/driver.conf"), (called.token, DRIVER_TOKEN)]
+    files += [(called.application, "/run/secrets/application")] if application else []
     return desired.Service(
         name=site.names.driver(facts.owner, facts.name),
         image=site.image,
@@ -176,17 +271,14 @@ def driver(site: Site, facts: Facts, node: str, subnet: str) -> desired.Service:
             "OCCAM_USER": facts.owner,
         },
         user=_STUDENT,
-        secrets=tuple(
-            desired.File(name, target, uid=_STUDENT, gid=_STUDENT)
-            for name, target in ((called.conf, "/run/secrets/driver.conf"), (called.token, DRIVER_TOKEN))
-        ),
+        secrets=tuple(desired.File(name, target, uid=_STUDENT, gid=_STUDENT) for name, target in files),
         networks=(site.names.net(facts.owner), site.hub_net),
         constraints=(f"node.id=={node}",),
         cpu_limit=_DRIVER_CPU_LIMIT,
         mem_limit=facts.memory,
         mem_reserve=facts.memory,
         pids_limit=_DRIVER_PIDS,
-        restart="any",
+        restart="none" if application else "any",
     )
 
 
@@ -196,7 +288,7 @@ def driver(site: Site, facts: Facts, node: str, subnet: str) -> desired.Service:
 def read(engine: Engine, course: str) -> list[Facts]:
     """Every cluster that the engine's labels tell of."""
     listed = ground.secrets(engine, {names.COURSE: course, names.KIND: "secret"})
-    return [Facts(**json.loads(found)) for one in listed if (found := one["Spec"].get("Labels", {}).get(FACTS))]
+    return [Facts.read(found) for one in listed if (found := one["Spec"].get("Labels", {}).get(FACTS))]
 
 
 def write(engine: Engine, site: Site, facts: Facts) -> None:
@@ -232,11 +324,9 @@ def remove(engine: Engine, site: Site, facts: Facts, *, seconds: float = 60) -> 
     for one in swarm.services(engine, mine):
         swarm.remove_service(engine, one["Spec"]["Name"])
     swarm.wait_absent(engine, mine, seconds=seconds)
-    # The one with the facts goes last: until then a gateway that restarts knows that there is something to finish.
-    called = Secrets.of(site, facts)
-    for name in (called.conf, called.token, called.args):
+    for name in Secrets.of(site, facts).in_order:
         ground.remove_secret(engine, name)
 
 
 def ended(facts: Facts) -> Facts:
-    return replace(facts, ending=True, wanted=0)
+    return replace(facts, ending=True, wanted=0, profiles=())

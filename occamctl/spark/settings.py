@@ -18,6 +18,8 @@ _MIN_HEAP = 480
 _SECRET = re.compile(r"[A-Za-z0-9_-]{16,}")
 
 CONNECT_PORT = 15002
+DOOR_PORT = 15003
+"""Where people of the course come into a Connect server, with a ticket of the gateway: see occam-door."""
 DRIVER_PORT = 7078
 """Where a driver in a container of its own listens; a notebook chooses a free port for each cluster."""
 
@@ -33,6 +35,14 @@ _GRACEFUL = {
     "spark.storage.decommission.shuffleBlocks.enabled": "true",
 }
 
+_IDLE = {
+    "spark.dynamicAllocation.executorIdleTimeout": "60s",
+    "spark.dynamicAllocation.cachedExecutorIdleTimeout": "300s",
+    # Shuffled data moves to those that stay (see _GRACEFUL): nobody need stay to keep it. Spark warns of having both.
+    "spark.dynamicAllocation.shuffleTracking.enabled": "false",
+}
+"""How long an executor of an adaptive cluster does nothing before its place is free for others."""
+
 
 @dataclass(frozen=True)
 class Driver:
@@ -40,12 +50,12 @@ class Driver:
 
     url         the gateway's API, such as http://tasks.ml-2026-gateway:8080/services/gateway/api
     owner       user name as is, or `course`
-    host, port  where executors reach the driver; no host: a Connect driver finds its own
+    host, port  where executors reach the driver; no host: a driver in a container of its own finds it
     memory      bytes of the container that the driver's JVM shares with Python
     token_file  file with the token that the driver shows to the gateway; "": the notebook's library writes one
     """
 
-    kind: Literal["notebook", "connect"]
+    kind: Literal["notebook", "connect", "application"]
     url: str
     owner: str
     cluster: str
@@ -74,9 +84,14 @@ def cluster_path(owner: str, cluster: str) -> str:
     return f"users/{quote(owner, safe='')}/clusters/{quote(cluster, safe='')}"
 
 
-def driver_conf(driver: Driver, *, workers: int, cores: int, memory: int) -> dict[str, str]:
-    """Spark's configuration of a driver with `workers` executors of `cores` tasks and `memory` bytes; no secret."""
-    slots = max(workers * cores, 1)
+def driver_conf(
+    driver: Driver, *, workers: int, cores: int, memory: int, adaptive: tuple[int, int] | None = None
+) -> dict[str, str]:
+    """Spark's configuration of a driver with `workers` executors of `cores` tasks and `memory` bytes; no secret.
+
+    adaptive  the fewest and the most executors, between which Spark itself chooses; None keeps `workers` of them
+    """
+    slots = max((adaptive[1] if adaptive else workers) * cores, 1)
     conf = {
         "spark.master": f"spark+occam://{urlsplit(driver.url).netloc}",
         "spark.app.name": driver.cluster,
@@ -85,18 +100,35 @@ def driver_conf(driver: Driver, *, workers: int, cores: int, memory: int) -> dic
         "spark.occam.cluster": cluster_path(driver.owner, driver.cluster),
         "spark.driver.memory": f"{driver_heap(driver.memory)}m",
         "spark.driver.port": str(driver.port),
-        "spark.executor.instances": str(workers),
         "spark.executor.cores": str(cores),
         "spark.executor.memory": f"{heap(memory)}m",
         "spark.executor.memoryOverhead": f"{max(memory // _MIB - heap(memory), 0)}m",
-        # Barrier stages (distributed training) need a cluster of a fixed size.
-        "spark.dynamicAllocation.enabled": "false",
+        # An executor gives up a silent driver after 12 heartbeats of 10 s, as the driver does with it; Spark's own 60
+        # would keep it for ten minutes.
+        "spark.executor.heartbeat.maxFailures": "12",
         "spark.scheduler.maxRegisteredResourcesWaitingTime": "60s",
         "spark.sql.shuffle.partitions": str(max(4 * slots, 16)),
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.ui.showConsoleProgress": "false",
     }
-    return conf | _WIRE | _GRACEFUL | (_notebook(driver) if driver.kind == "notebook" else _connect(driver))
+    conf |= _allocation(workers, adaptive) | _WIRE | _GRACEFUL
+    return conf | (_notebook(driver) if driver.kind == "notebook" else _connect(driver))
+
+
+def _allocation(workers: int, adaptive: tuple[int, int] | None) -> dict[str, str]:
+    if adaptive is None:  # barrier stages (distributed training) need a cluster of a fixed size
+        # spark-submit refuses 0 ("Number of executors must be a positive number"). Our backend asks for nothing at the
+        # start, and the gateway then tells it how many there are; so 1 is only what it takes the number for till then.
+        return {"spark.dynamicAllocation.enabled": "false", "spark.executor.instances": str(max(workers, 1))}
+    least, most = adaptive
+    if not 0 <= least <= most or most < 1:
+        raise ValueError(f"an adaptive cluster has at least 0 and at most some executors, not {least} to {most}")
+    return _IDLE | {
+        "spark.dynamicAllocation.enabled": "true",
+        "spark.dynamicAllocation.minExecutors": str(least),
+        "spark.dynamicAllocation.maxExecutors": str(most),
+        "spark.dynamicAllocation.initialExecutors": str(min(max(workers, least), most)),
+    }
 
 
 def _notebook(driver: Driver) -> dict[str, str]:

@@ -40,6 +40,7 @@ class _Checks:
         self.hosts()
         self.people()
         self.groups()
+        self.users()
         self.clusters()
         self.files()
 
@@ -100,6 +101,15 @@ class _Checks:
                     )
                     fix = f"did you mean '{near}'?" if near else f"{add}, or leave the group empty"
                     self.wrong((section, number, "group"), f"{shown(person.group)} is not in quotas.groups", fix)
+
+    def users(self) -> None:
+        """A quota of one person needs that person."""
+        people = sorted(person.username for person in self.course.people)
+        for user in self.course.quotas.users:
+            if user not in people:
+                near = nearest(user, people)
+                fix = f"did you mean '{near}'?" if near else "add the person to students, or take the quota away"
+                self.wrong(("quotas", "users", user), f"{shown(user)} is not in the course", fix)
 
     def clusters(self) -> None:
         quota, held = self.course.quotas.instructor.workers, 0

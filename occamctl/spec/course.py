@@ -192,26 +192,51 @@ class Spark(Section):
     clusters: list[Cluster] = Field([], description="Clusters of the course itself.")
 
 
-class Quota(Section):
+class Limits(Section):
+    """What may be held at a time, all in all; what is left away has no limit."""
+
+    workers: int | None = Field(None, ge=0, description="Spark workers; a larger one counts as several.")
+    cpus: float | None = Field(None, ge=0, description="CPUs of workers and notebooks together.")
+    memory: Size | None = Field(None, description="Memory of workers, drivers and notebooks together.")
+    gpus: int | None = Field(None, ge=0, description="GPUs.")
+    clusters: int | None = Field(None, ge=0, description="Spark clusters.")
+
+
+class Quota(Limits):
     """What one person may hold at a time."""
 
-    workers: int = Field(4, ge=0, description="Spark workers.")
+    workers: int = Field(4, ge=0, description="Spark workers; a larger one counts as several.")
+    guarantee: int = Field(0, ge=0, description="Workers that are always to be had: others give back what they borrow.")
+
+    @model_validator(mode="after")
+    def _within(self) -> Quota:
+        if self.guarantee > self.workers:
+            raise ValueError(f"guarantee ({self.guarantee}) is more than workers ({self.workers})")
+        return self
 
 
 class InstructorQuota(Quota):
     """What an instructor may hold at a time."""
 
-    workers: int = Field(16, ge=0, description="Spark workers.")
+    workers: int = Field(16, ge=0, description="Spark workers; a larger one counts as several.")
+
+
+class GroupQuota(Quota):
+    """What each student of a group may hold at a time, and what the whole group may."""
+
+    together: Limits = Field(Limits(), description="What all of the group may hold together.")
 
 
 class Quotas(Section):
-    """Quotas by role and by group."""
+    """Quotas by role, by group and by person. A person's own stands before the group's, and that before the role's."""
 
     student: Quota = Field(Quota(), description="Of every student.")
     instructor: InstructorQuota = Field(
         InstructorQuota(), description="Of every instructor, and of the course's own clusters."
     )
-    groups: dict[str, Quota] = Field({}, description="Of the students of one group, instead of student.")
+    groups: dict[str, GroupQuota] = Field({}, description="Of the students of one group, instead of student.")
+    users: dict[UserName, Quota] = Field({}, description="Of one person, instead of the others.")
+    course: Limits = Field(Limits(), description="What everybody may hold together.")
 
 
 class Network(Section):

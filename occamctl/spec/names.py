@@ -17,6 +17,7 @@ SPEC = "occam.spec"
 VERSION = "occam.version"
 CLUSTER = "occam.cluster"
 EXECUTOR = "occam.executor"
+PROFILE = "occam.profile"
 HOME = "occam.home"
 HOME_NODE = "occam.home.node"
 
@@ -62,6 +63,16 @@ class Names:
     @property
     def gateway(self) -> str:
         return f"{self.course}-gateway"
+
+    @property
+    def walls(self) -> str:
+        """The service that keeps the rules for containers on every host."""
+        return f"{self.course}-walls"
+
+    @property
+    def walls_table(self) -> str:
+        """The nftables table (family inet) with these rules: one for each course, so removing it removes no more."""
+        return f"occam-{self.course}"
 
     @property
     def hub_net(self) -> str:

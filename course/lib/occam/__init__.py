@@ -4,7 +4,7 @@
     spark = occam.spark(workers=2)     # a SparkSession; its workers are containers of the course
     spark.stop()                       # gives them back; so does the end of the kernel
 
-or, shorter, `%load_ext occam` and `%sc 2`, which sets `spark` and `sc`.
+or, shorter, `%load_ext occam` and `%sc 2`, which sets `spark` and `sc`, and returns `sc`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from occam.errors import NotEnough, NotReached, NotStarted, OccamError, Refused
 
 if TYPE_CHECKING:
     from occam import data
-    from occam.session import Session, clusters, current, quota, spark, stop
+    from occam.classic import Session
+    from occam.lookout import show_progress as progress
+    from occam.session import clusters, current, quota, spark, stop
 
 __all__ = [
     "Cluster",
@@ -32,18 +34,24 @@ __all__ = [
     "current",
     "data",
     "load_ipython_extension",
+    "progress",
     "quota",
     "spark",
     "stop",
 ]
 
-_WITH_PYSPARK = {"Session", "clusters", "current", "quota", "spark", "stop"}
+_WITH_PYSPARK = {
+    "Session": ("occam.classic", "Session"),
+    "progress": ("occam.lookout", "show_progress"),
+    **{name: ("occam.session", name) for name in ("clusters", "current", "quota", "spark", "stop")},
+}
 
 
 def __getattr__(name: str) -> Any:
     """pyspark is loaded when it is first needed, not by `import occam`."""
     if name in _WITH_PYSPARK:
-        return getattr(import_module("occam.session"), name)
+        module, what = _WITH_PYSPARK[name]
+        return getattr(import_module(module), what)
     if name == "data":
         return import_module("occam.data")
     raise AttributeError(f"module 'occam' has no attribute {name!r}")

@@ -25,14 +25,21 @@ class Gateway:
     user: str
     token: str
 
-    def ask(self, method: str, path: str, body: dict[str, Any] | None = None, *, timeout: float = 15) -> Any:
-        """The JSON that the gateway answers. `path` is below the user's own, such as clusters/lab.
+    def page(self, port: int) -> str:
+        """Where the Spark UI on `port` of the notebook is in the student's browser, through the hub."""
+        prefix = os.environ.get("JUPYTERHUB_SERVICE_PREFIX") or f"/user/{self.user}/"
+        return f"{prefix.rstrip('/')}/proxy/{port}"
+
+    def ask(
+        self, method: str, path: str, body: dict[str, Any] | None = None, *, timeout: float = 15, owner: str = ""
+    ) -> Any:
+        """The JSON that the gateway answers. `path` is below the user's own, such as clusters/lab, or below `owner`'s.
 
         timeout  seconds
 
         Raises NotReached, Refused, NotEnough.
         """
-        url = f"{self.url.rstrip('/')}/users/{quote(self.user, safe='')}/{path}"
+        url = f"{self.url.rstrip('/')}/users/{quote(owner or self.user, safe='')}/{path}"
         headers = {"Authorization": f"token {self.token}", "Content-Type": "application/json"}
         data = None if body is None else json.dumps(body).encode()
         try:

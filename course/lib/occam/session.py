@@ -1,239 +1,145 @@
-"""`occam.spark()`: a SparkSession whose driver is in this kernel and whose workers are containers of the course."""
+"""`occam.spark()` and its companions: Spark with its driver in this kernel and containers of the course as workers."""
 
 from __future__ import annotations
 
 import atexit
-import os
-import re
 import sys
-import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
-
-from pyspark.sql import SparkSession
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal, overload
 
 from occam import cluster as clusters_of
-from occam import driver as jvm
+from occam import dynamic, held, kernel, lookout, show, starting
 from occam import gateway as api
-from occam import show
-from occam.cluster import Cluster
-from occam.errors import OccamError, Refused
-from occam.progress import Progress
+from occam.classic import Session
+from occam.cluster import Clusters
+from occam.errors import Refused
+from occam.held import Held
+from occam.meter import Progress
+from occam.quotas import Quota
 from occam.watch import Watch
-from occam.wish import Wish
+from occam.wish import Wish, seconds
+
+if TYPE_CHECKING:
+    from occam.join import Joined
 
 
-class Session(SparkSession):
-    """A SparkSession that knows its cluster: how it looks, and what has to go when it stops."""
-
-    _held: Held | None = None
-
-    def __repr__(self) -> str:
-        return self._shown(show.session_text) or "<Spark session, stopped>"
-
-    def _repr_html_(self) -> str:
-        return self._shown(show.session_html) or "<div>Spark session, stopped</div>"
-
-    def _shown(self, how: Callable[[Cluster, int, str, str], str]) -> str:
-        held = self._held
-        if held is None or not held.alive:
-            return ""
-        try:
-            return how(self.cluster, held.registered(), self.version, held.link)
-        except OccamError as error:
-            return f"Spark session ({error.what})"
-
-    @property
-    def cluster(self) -> Cluster:
-        """The cluster as the gateway sees it now: workers, hosts, cores, memory. Raises OccamError."""
-        if self._held is None:
-            raise Refused("this session has stopped", "start one with occam.spark()")
-        return clusters_of.from_answer(self._held.gateway.ask("GET", self._held.path))
-
-    def stop(self) -> None:
-        """Stop Spark and give the workers back. Calling it twice is fine."""
-        held, self._held = self._held, None
-        if held is None:
-            return
-        with _lock:
-            try:
-                if held.alive:
-                    super().stop()
-            finally:
-                held.end()
-
-
-@dataclass
-class Held:
-    """What this kernel holds: one cluster, and the JVM that drives it."""
-
-    gateway: api.Gateway
-    wish: Wish
-    driver: jvm.Driver
-    link: str
-    """The Spark UI in the student's browser, through the hub."""
-    session: Session | None = None
-
-    @property
-    def path(self) -> str:
-        return f"clusters/{self.wish.name}"
-
-    @property
-    def alive(self) -> bool:
-        if self.session is None or self.driver.jvm.poll() is not None:
-            return False
-        context = self.session.sparkContext._jsc
-        return context is not None and not context.sc().isStopped()
-
-    def registered(self) -> int:
-        """Workers that the driver has; in its own count it is one more."""
-        if self.session is None:
-            return 0
-        return int(self.session.sparkContext._jsc.sc().getExecutorMemoryStatus().size()) - 1
-
-    def end(self) -> None:
-        """Nothing stays behind, whatever state it is in."""
-        if self in _holds:
-            _holds.remove(self)
-        jvm.detach()
-        if self.driver.stop() != 0:  # it was killed, or ran out of memory, and could not say good-bye
-            with suppress(OccamError):  # else its lease ends it
-                self.gateway.ask("DELETE", self.path, timeout=60)
-
-
-_lock = threading.RLock()
-_holds: list[Held] = []
-"""At most one: a kernel has one SparkContext."""
-
-
+@overload
+def spark(workers: Literal["course"], *, name: str = "lab") -> Joined: ...
+@overload
 def spark(
-    workers: int = 2,
+    workers: int | None = None,
     cores: int | None = None,
     memory: str | int | None = None,
     name: str = "lab",
-    conf: Mapping[str, str] | None = None,
+    conf: Mapping[str, object] | None = None,
+    packages: Iterable[str] = (),
+    jars: Iterable[str] = (),
+    gpu: int = 0,
+    wait: str | float = 0,
+    adaptive: tuple[int, int] | None = None,
     timeout: float = 180,
-) -> Session:
+) -> Session: ...
+def spark(
+    workers: int | Literal["course"] | None = None,
+    cores: int | None = None,
+    memory: str | int | None = None,
+    name: str = "lab",
+    conf: Mapping[str, object] | None = None,
+    packages: Iterable[str] = (),
+    jars: Iterable[str] = (),
+    gpu: int = 0,
+    wait: str | float = 0,
+    adaptive: tuple[int, int] | None = None,
+    timeout: float = 180,
+) -> Session | Joined:
     """A Spark session with `workers` workers; the one that is running when there is one of this `name`.
 
+    workers        2 when left away, or as many as it has already; "course" joins the course's own cluster, which an
+                   instructor started for everybody, and takes nothing but a `name` besides
     cores, memory  of one worker; memory as "2G" or in bytes. The course's own sizes when left away
     conf           more of Spark's settings
+    packages       Java libraries as "group:artifact:version"; jars: files of your own
+    gpu            GPUs of each worker
+    wait           how long to queue when there is no room now: "5m", or seconds
+    adaptive       (1, 6): Spark itself takes and gives back workers, between 1 and 6
     timeout        seconds that the workers may take to come
 
-    Called again with another number of workers it scales. Raises Refused, NotEnough, NotReached, NotStarted.
+    Called again with another number of workers it scales; another `name` is another cluster, and the one asked for last
+    is the current one. Raises Refused, NotEnough, NotReached, NotStarted.
     """
-    wish = Wish.of(name, workers, cores, memory, conf or {})
-    with _lock:
-        held = _here()
-        if held is None:
-            return _start(api.here(), wish, timeout)
-        if held.wish.name != name:
-            raise Refused(f"this kernel already has the cluster {held.wish.name!r}", "end it first: spark.stop()")
-        if not held.wish.same_size(wish):
-            raise Refused(f"the cluster {name!r} runs with other sizes or settings", "end it first: spark.stop()")
-        return _scale(held, workers, timeout)
+    if workers == "course":
+        return _joined(name)
+    wish = Wish.of(name, workers, cores, memory, conf, packages=packages, jars=jars, gpu=gpu, adaptive=adaptive)
+    queue = seconds(wait)
+    with held.lock:
+        _must_have_left()
+        gateway = api.here()
+        one = held.of(name)
+        if one is None:
+            lookout.begin()
+            one = _again(gateway, wish) or starting.start(gateway, wish, queue, timeout)
+        else:
+            one.must_suit(wish)
+        held.make_current(one)
+        return _adjusted(one, wish, timeout)
 
 
-def clusters() -> list[Cluster]:
+def _joined(name: str) -> Joined:
+    with held.lock:
+        if held.current() is not None:
+            raise Refused("this kernel has Spark of its own", "stop it first, spark.stop(), or use another notebook")
+        # With it comes pyspark's other half, which those who never join need not wait for.
+        from occam import join
+
+        return join.join(join.OWN if name == "lab" else name)
+
+
+def _must_have_left() -> None:
+    """pyspark's functions work for one kind of session at a time."""
+    if (module := sys.modules.get("occam.join")) and module.joined() is not None:
+        raise Refused("this kernel is on the course's cluster", "leave it first, spark.stop(), or use another notebook")
+
+
+def clusters() -> Clusters:
     """Your Spark clusters, of all notebooks."""
-    return [clusters_of.from_answer(one) for one in api.here().ask("GET", "clusters")]
+    gateway = api.here()
+    return Clusters(clusters_of.from_answer(one, gateway) for one in gateway.ask("GET", "clusters"))
 
 
-def quota() -> dict[str, int]:
-    """Workers that you may have at a time (limit), have now (held), and that would find room (free_on_hosts)."""
-    return dict(api.here().ask("GET", "quota")["workers"])
+def quota() -> Quota:
+    """What you may have at a time (limit), have now (held), and what would find room now."""
+    return Quota(api.here().ask("GET", "quota"))
 
 
 def stop(name: str | None = None) -> None:
-    """Stop this kernel's cluster, or your cluster `name` wherever its notebook is."""
-    session = current()
-    if session is not None and session._held is not None and name in (None, session._held.wish.name):
-        session.stop()
+    """Stop the current cluster, or your cluster `name` wherever its notebook is."""
+    one = held.of(name) if name else held.current()
+    if one is None and kernel.ident():
+        one = starting.attach(api.here(), name or "lab")
+    if one is not None:
+        one.session.stop()
     elif name is not None:
         api.here().ask("DELETE", f"clusters/{name}", timeout=90)
 
 
 def current() -> Session | None:
-    """The session of this kernel, if one runs."""
-    with _lock:
-        held = _here()
-        return held.session if held else None
+    """The session of this kernel that was asked for last, if one runs."""
+    with held.lock:
+        one = held.current()
+        return one.session if one else None
 
 
-def _here() -> Held | None:
-    """What this kernel holds; what died meanwhile is cleared away."""
-    for held in list(_holds):
-        if held.alive:
-            return held
-        if held.session is not None:
-            held.session._held = None
-        held.end()
-    return None
-
-
-def _start(gateway: api.Gateway, wish: Wish, timeout: float) -> Session:
-    if SparkSession.getActiveSession() is not None:
-        raise Refused("this kernel already has a Spark session of its own", "stop it first, or restart the kernel")
-    host = os.environ.get("OCCAM_DRIVER_HOST") or "127.0.0.1"
-    asked = wish.request(host, jvm.free_port(host), _kernel())
-    progress = Progress(wish.name, wish.workers)
-    progress.update(None, now=True)
-    try:
-        said = gateway.ask("POST", "clusters", asked, timeout=60)
-        try:
-            held, missing = _bring_up(gateway, wish, said, progress, timeout)
-        except BaseException:
-            with suppress(OccamError):  # else its lease ends it
-                gateway.ask("DELETE", f"clusters/{wish.name}", timeout=60)
-            raise
-    except BaseException:
-        progress.failed()
-        raise
-    return _tell(held, progress, missing)
-
-
-def _bring_up(
-    gateway: api.Gateway, wish: Wish, said: dict[str, Any], progress: Progress, timeout: float
-) -> tuple[Held, str]:
-    """Start the driver of the cluster that the gateway `said` is ours, and wait for its workers.
-
-    Returns what this kernel holds now, and what is missing, in words. An interrupt leaves no JVM behind.
-    """
-    watch = Watch(gateway, clusters_of.from_answer(said), progress)
-    port = jvm.free_port("127.0.0.1")
-    page = _page(gateway.user, port)
-    conf = {**(said.get("conf") or {}), **wish.conf, "spark.authenticate.secret": said["secret"]}
-    conf |= {"spark.ui.port": port, "spark.ui.proxyBase": page, "spark.ui.proxyRedirectUri": "/"}
-    try:
-        driver = jvm.start(conf, gateway.token, watch.check)
-        held = Held(gateway, wish, driver, f"{page}/jobs/")
-        try:
-            session: Any = SparkSession.builder.getOrCreate()
-            session.__class__ = Session
-            held.session, session._held = session, held
-            watch.driver_ready(held.registered)
-            missing = watch.wait_for(wish.workers, timeout)
-        except BaseException:
-            if held.session is not None:
-                held.session._held = None
-            held.end()
-            raise
-    finally:
-        watch.stop()
-    _holds.append(held)
-    return held, missing
-
-
-def _scale(held: Held, workers: int, timeout: float) -> Session:
-    assert held.session is not None
-    if held.session.cluster.workers == workers == held.registered():
-        return held.session
-    progress = Progress(held.wish.name, workers)
-    said = held.gateway.ask("PUT", f"{held.path}/workers", {"workers": workers}, timeout=90)
-    watch = Watch(held.gateway, clusters_of.from_answer(said), progress)
-    watch.driver_ready(held.registered)
+def scale(one: Held, workers: int, timeout: float = 180) -> Session:
+    """Give a fixed cluster `workers` workers, and wait for them."""
+    if one.wish.adaptive:
+        raise Refused(*show.is_adaptive(one.wish.name, one.wish.adaptive))
+    if one.session.cluster.workers == workers == one.registered():
+        return one.session
+    progress = Progress(one.wish.name, workers)
+    said = one.gateway.ask("PUT", f"{one.path}/workers", {"workers": workers}, timeout=90)
+    watch = Watch(one.gateway, clusters_of.from_answer(said, one.gateway), progress)
+    watch.driver_ready(one.registered)
     try:
         missing = watch.wait_for(workers, timeout)
     except BaseException:
@@ -241,38 +147,45 @@ def _scale(held: Held, workers: int, timeout: float) -> Session:
         raise
     finally:
         watch.stop()
-    return _tell(held, progress, missing)
+    one.wish = replace(one.wish, workers=workers)
+    starting.remember_again(one)
+    starting.tell(one, progress, missing)
+    return one.session
 
 
-def _tell(held: Held, progress: Progress, missing: str) -> Session:
-    assert held.session is not None
-    progress.done(repr(held.session), held.session._repr_html_())
-    if missing:
-        print(f"occam: {missing}", file=sys.stderr)
-    return held.session
+def adapt(one: Held, bounds: tuple[int, int]) -> Session:
+    """Change the bounds of an adaptive cluster while it runs."""
+    one.must_suit(Wish(one.wish.name, adaptive=bounds))
+    if bounds != one.wish.adaptive:
+        low, high = bounds
+        one.gateway.ask("PUT", f"{one.path}/adaptive", {"min": low, "max": high}, timeout=90)
+        dynamic.set_bounds(one.session.sparkContext, low, high)
+        one.wish = replace(one.wish, adaptive=bounds)
+        starting.remember_again(one)
+    return one.session
 
 
-def _page(user: str, port: int) -> str:
-    """Where the Spark UI on `port` is in the student's browser, through the hub."""
-    prefix = os.environ.get("JUPYTERHUB_SERVICE_PREFIX") or f"/user/{user}/"
-    return f"{prefix.rstrip('/')}/proxy/{port}"
+def _again(gateway: api.Gateway, wish: Wish) -> Held | None:
+    one = starting.attach(gateway, wish.name)
+    if one is not None:
+        one.must_suit(wish)
+        Progress(wish.name, one.registered()).done(one.session.cluster, one.registered(), one.link, again=True)
+    return one
 
 
-def _kernel() -> str:
-    """The id of this notebook's kernel, or "" outside of one."""
-    if "ipykernel" not in sys.modules:
-        return ""
-    from ipykernel.connect import get_connection_file
-
-    try:
-        found = re.search(r"kernel-(.+)\.json$", get_connection_file())
-    except RuntimeError:
-        return ""
-    return found[1] if found else ""
+def _adjusted(one: Held, wish: Wish, timeout: float) -> Session:
+    """The cluster with the number of workers that was asked for, if one was."""
+    if wish.adaptive:
+        return adapt(one, wish.adaptive)
+    return one.session if wish.workers is None else scale(one, wish.workers, timeout)
 
 
 @atexit.register
 def _at_exit() -> None:
-    """The kernel ends in order: so does its cluster."""
-    for held in _holds:
-        held.driver.stop()
+    """The kernel ends in order: so does its cluster. One that is only restarted finds it again."""
+    leaving = kernel.restarts()
+    for one in held.known():
+        if leaving:
+            one.driver.kept.leave()
+        else:
+            one.driver.kept.stop(seconds=5)

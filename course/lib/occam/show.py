@@ -13,6 +13,29 @@ _TABLE = "border-collapse:collapse;margin:.4em 0"
 _CELL = "text-align:left;padding:.1em 1.2em .1em 0"
 
 
+class Log(str):
+    """Lines of a log; a notebook shows them as they are."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+class Link(str):
+    """A path in the student's browser."""
+
+    def _repr_html_(self) -> str:
+        return f'<a href="{escape(self)}" target="_blank">Open the Spark UI</a>' if self else ""
+
+
+def is_adaptive(name: str, bounds: tuple[int, int]) -> tuple[str, str]:
+    """Why an adaptive cluster has no fixed number of workers, and what to do."""
+    low, high = bounds
+    return (
+        f"the cluster {name!r} is adaptive: Spark chooses between {low} and {high} workers",
+        f"spark.cluster.adapt({low}, {high + 1}) changes that; a fixed one needs spark.stop() first",
+    )
+
+
 def size(amount: int) -> str:
     """`2147483648` as `2 GB`."""
     return f"{amount / _GIB:.1f}".removesuffix(".0") + " GB" if amount else "?"
@@ -30,7 +53,11 @@ def facts(cluster: Cluster, workers: int | None = None) -> dict[str, str]:
         "workers": f"{there} of {cluster.workers}, {each}" if there != cluster.workers else f"{there}, {each}",
         "hosts": ", ".join(cluster.hosts) or "–",
     }
-    return told | ({"message": cluster.message} if cluster.message else {})
+    if cluster.adaptive:
+        told["adaptive"] = "between {} and {} workers, by what its jobs need".format(*cluster.adaptive)
+    if cluster.message:
+        told["message"] = cluster.message
+    return told | ({"notice": cluster.notices[-1].text} if cluster.notices else {})
 
 
 def cluster_text(cluster: Cluster) -> str:
@@ -39,7 +66,7 @@ def cluster_text(cluster: Cluster) -> str:
 
 
 def cluster_html(cluster: Cluster) -> str:
-    return _table(f"Cluster {cluster.name}", {"state": cluster.state} | facts(cluster), "")
+    return _table(f"Cluster {cluster.name}", {"state": cluster.state} | facts(cluster), cluster.ui)
 
 
 def session_text(cluster: Cluster, workers: int, version: str, link: str) -> str:
@@ -58,3 +85,15 @@ def _table(title: str, rows: dict[str, str], link: str) -> str:
     )
     there = f'<a href="{escape(link)}" target="_blank">Open the Spark UI</a>' if link else ""
     return f'<div><b>{escape(title)}</b><table style="{_TABLE}">{lines}</table>{there}</div>'
+
+
+def grid(title: str, columns: list[str], rows: dict[str, dict[str, str]]) -> str:
+    """A table with a line for each of `rows`; a cell that is not there stays empty."""
+    head = "".join(f'<th style="{_CELL}">{escape(column)}</th>' for column in columns)
+    lines = "".join(
+        f'<tr><th style="{_CELL}">{escape(name)}</th>'
+        + "".join(f'<td style="{_CELL}">{escape(row.get(column, ""))}</td>' for column in columns)
+        + "</tr>"
+        for name, row in rows.items()
+    )
+    return f'<div><b>{escape(title)}</b><table style="{_TABLE}"><tr><th></th>{head}</tr>{lines}</table></div>'

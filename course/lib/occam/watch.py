@@ -10,7 +10,7 @@ from occam import cluster as clusters_of
 from occam.cluster import Cluster
 from occam.errors import NotReached, NotStarted, OccamError, Refused
 from occam.gateway import Gateway
-from occam.progress import Progress
+from occam.meter import Progress
 
 LOOK = 1.0
 """Seconds between two questions to the gateway; each renews the lease."""
@@ -38,13 +38,13 @@ class Watch:
         if self.cluster.state in ("failed", "stopping"):
             raise NotStarted(f"the cluster {self.cluster.name!r} is {self.cluster.state}{self.reasons}")
 
-    def wait_for(self, workers: int, seconds: float) -> str:
+    def wait_for(self, workers: int, seconds: float, *, at_least: bool = False) -> str:
         """Wait until the driver has `workers`. Returns what is missing after `seconds`, in words; "" when nothing is.
 
         Raises NotStarted when there is no worker at all by then, and what `check` raises.
         """
         end = time.monotonic() + seconds
-        while (there := self.count()) != workers:
+        while (there := self.count()) != workers and not (at_least and there > workers):
             self.check()
             if time.monotonic() > end:
                 if there == 0:
@@ -84,4 +84,4 @@ class Watch:
     def _look(self) -> None:
         body = {"registered": self.count(), "jobs": False}
         said = self._gateway.ask("PUT", f"clusters/{self.cluster.name}/lease", body, timeout=5)
-        self.cluster = clusters_of.from_answer(said)
+        self.cluster = clusters_of.from_answer(said, self._gateway)

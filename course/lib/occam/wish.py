@@ -3,51 +3,102 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from occam.errors import Refused
 
+DEFAULT_WORKERS = 2
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([MG]?)(?:i?B)?", re.IGNORECASE)
+_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*([smh]?)")
+_PACKAGE = re.compile(r"[\w.-]+:[\w.-]+:[\w.-]+")
 _NOT_YOURS = ("spark.occam.", "spark.authenticate", "spark.network.crypto", "spark.driver.host", "spark.driver.port")
 _NOT_YOURS_EITHER = {"spark.master", "spark.driver.bindAddress", "spark.ui.port", "spark.ui.proxyBase"}
 
 
 @dataclass(frozen=True)
 class Wish:
-    """A cluster: `cores` and `memory` (bytes) of one worker, 0 for the course's own size; more of Spark's settings."""
+    """A cluster; what is left away is None or empty, and then means "the course's own", or "as it runs already".
+
+    cores, memory  of one worker; memory in bytes
+    conf           more of Spark's settings, jars and packages among them
+    gpus           per worker
+    adaptive       smallest and largest number of workers; None: a fixed number
+    """
 
     name: str
-    workers: int
+    workers: int | None = None
     cores: int = 0
     memory: int = 0
     conf: Mapping[str, str] = field(default_factory=dict)
+    gpus: int = 0
+    adaptive: tuple[int, int] | None = None
 
     @classmethod
     def of(
-        cls, name: str, workers: int, cores: int | None, memory: str | int | None, conf: Mapping[str, object]
+        cls,
+        name: str,
+        workers: int | None = None,
+        cores: int | None = None,
+        memory: str | int | None = None,
+        conf: Mapping[str, object] | None = None,
+        *,
+        packages: Iterable[str] = (),
+        jars: Iterable[str] = (),
+        gpu: int = 0,
+        adaptive: tuple[int, int] | None = None,
     ) -> Wish:
         """Raises Refused for what can never be granted."""
         if not isinstance(name, str) or not name:
             raise Refused(f"name must be a text, not {name!r}")
-        for key in conf:
+        for key in conf or {}:
             if key.startswith(_NOT_YOURS) or key in _NOT_YOURS_EITHER:
                 raise Refused(f"{key} belongs to the cluster and cannot be set", "leave it away")
-        settings = {key: _line(key, value) for key, value in conf.items()}
+        settings = {key: _line(key, value) for key, value in (conf or {}).items()}
         return cls(
-            name, _count("workers", workers), _count("cores", cores or 1) if cores else 0, size(memory), settings
+            name,
+            None if workers is None else count("workers", workers),
+            count("cores", cores) if cores else 0,
+            size(memory),
+            settings | _libraries(packages, jars),
+            count("gpu", gpu) if gpu else 0,
+            None if adaptive is None else bounds(adaptive),
         )
 
-    def same_size(self, other: Wish) -> bool:
-        """Whether the two differ in nothing but the number of workers."""
-        return (self.cores, self.memory, self.conf) == (other.cores, other.memory, other.conf)
+    @property
+    def first_workers(self) -> int:
+        """Workers to begin with."""
+        if self.adaptive is None:
+            return self.workers or DEFAULT_WORKERS
+        low, high = self.adaptive
+        return min(max(self.workers or low, low), high)
 
-    def request(self, host: str, port: int, kernel: str) -> dict[str, Any]:
-        """The body of the request to the gateway; the driver will listen on `host` and `port`."""
-        size = {key: value for key, value in (("cores", self.cores), ("memory", self.memory)) if value}
-        where = {"driver": "notebook", "driver_host": host, "driver_port": port, "kernel": kernel}
-        return {"name": self.name, "workers": self.workers, **size, **where}
+    def differences(self, other: Wish) -> list[str]:
+        """What `other`, asked for now, says differently of a worker; what it leaves away is no difference."""
+        mine, asked = (self.cores, self.memory, self.gpus), (other.cores, other.memory, other.gpus)
+        wrong = [what for what, a, b in zip(("cores", "memory", "gpu"), mine, asked, strict=True) if b and a != b]
+        return wrong + [key for key, value in other.conf.items() if self.conf.get(key) != value]
+
+    def granted(self, said: Mapping[str, Any]) -> Wish:
+        """The wish with the sizes that the gateway gave where none were named."""
+        cores, memory = self.cores or int(said.get("cores") or 0), self.memory or int(said.get("memory") or 0)
+        return replace(self, workers=self.first_workers, cores=cores, memory=memory)
+
+    def request(self, host: str, port: int, ui_port: int, kernel: str) -> dict[str, Any]:
+        """The body of the request to the gateway; the driver will listen on `host` and `port`, its UI on `ui_port`."""
+        asked: dict[str, Any] = {"cores": self.cores, "memory": self.memory, "gpus": self.gpus}
+        asked["adaptive"] = list(self.adaptive) if self.adaptive else None
+        where = {"driver": "notebook", "driver_host": host, "driver_port": port, "ui_port": ui_port, "kernel": kernel}
+        return {"name": self.name, "workers": self.first_workers, **{k: v for k, v in asked.items() if v}, **where}
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, said: Mapping[str, Any]) -> Wish:
+        return cls(**{**said, "adaptive": tuple(said["adaptive"]) if said.get("adaptive") else None})
 
 
 def size(text: str | int | None) -> int:
@@ -60,10 +111,51 @@ def size(text: str | int | None) -> int:
     return int(float(found[1]) * {"": 1, "M": 1 << 20, "G": 1 << 30}[found[2].upper()])
 
 
-def _count(what: str, value: object) -> int:
+def seconds(text: str | float) -> float:
+    """Seconds in "90s", "5m", "1h" or a bare number of seconds. Raises Refused."""
+    found = None if isinstance(text, bool) else _TIME.fullmatch(str(text).strip())
+    if not found:
+        raise Refused(f"{text!r} is not a time", 'write "90s" or "5m"')
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+def bounds(adaptive: object) -> tuple[int, int]:
+    """The smallest and the largest number of workers. Raises Refused."""
+    if not isinstance(adaptive, (tuple, list)) or len(adaptive) != 2:
+        raise Refused(f"adaptive must be two numbers, not {adaptive!r}", "write adaptive=(1, 6)")
+    low, high = count("adaptive", adaptive[0]), count("adaptive", adaptive[1])
+    if low > high:
+        raise Refused(f"adaptive=({low}, {high}): the smaller number comes first", f"write adaptive=({high}, {low})")
+    return low, high
+
+
+def count(what: str, value: object) -> int:
+    """A whole number of at least 1. Raises Refused."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise Refused(f"{what} must be a whole number of at least 1, not {value!r}")
     return value
+
+
+def _libraries(packages: Iterable[str], jars: Iterable[str]) -> dict[str, str]:
+    """Java libraries, as Spark's settings: it fetches packages itself; executors get all of them from the driver."""
+    if isinstance(packages, str) or isinstance(jars, str):
+        raise Refused("packages and jars are lists", 'write jars=["mine.jar"]')
+    coordinates, files = list(packages), [_jar(one) for one in jars]
+    for one in coordinates:
+        if not isinstance(one, str) or not _PACKAGE.fullmatch(one):
+            raise Refused(f"{one!r} is not a package", 'write "group:artifact:version"')
+    named = {"spark.jars.packages": ",".join(coordinates), "spark.jars": ",".join(files)}
+    return {key: value for key, value in named.items() if value}
+
+
+def _jar(where: object) -> str:
+    text = str(where)
+    if re.match(r"[a-z0-9]+://", text):
+        return _line("jars", text)
+    file = Path(text).expanduser().absolute()
+    if "," in text or not file.is_file():
+        raise Refused(f"there is no file {text!r}", "give the path of a jar in your home")
+    return _line("jars", file)
 
 
 def _line(key: str, value: object) -> str:

@@ -7,7 +7,7 @@ import time
 from html import escape
 from typing import Any
 
-from occam import show
+from occam import kernel, show
 from occam.cluster import Cluster
 
 
@@ -25,24 +25,40 @@ class Progress:
         if not now and seconds - self._drawn < 0.5:
             return
         self._drawn = seconds
-        words = self._words(cluster, registered)
+        self._draw(self._words(cluster, registered), registered)
+
+    def _draw(self, words: str, registered: int) -> None:
+        seconds = time.monotonic() - self._since
         if self._handle is not None:
-            self._handle.update(_html(_bar(registered, self._workers, self._name, f"{words} · {seconds:.0f} s")))
+            bar = _bar(registered, self._workers, self._name, f"{words} · {seconds:.0f} s")
+            self._handle.update(_both(bar, f"{self._name}: {words}"), raw=True)
         elif words != self._shown:
             print(f"{self._name}: {words}", file=sys.stderr, flush=True)
         self._shown = words
 
-    def done(self, text: str, html: str) -> None:
-        """Replace the line with what there is now."""
+    def queued(self, place: dict[str, Any]) -> None:
+        """The place in the gateway's queue: {"position", "of", "message"}."""
+        words = f"place {place.get('position', '?')} of {place.get('of', '?')} in the queue"
+        if place.get("message"):
+            words += f" · {place['message']}"
+        self._draw(words, 0)
+
+    def done(self, cluster: Cluster, registered: int, link: str, *, again: bool = False) -> None:
+        """Replace the line with what came of it: the whole of it is what the session itself shows."""
+        hosts = f" on {', '.join(cluster.hosts)}" if cluster.hosts else ""
+        after = "as before the restart" if again else f"after {time.monotonic() - self._since:.0f} s"
+        words = f"{show.plural(registered, 'worker')}{hosts}, {after}"
         if self._handle is not None:
-            self._handle.update(_html(html))
+            there = f'<a href="{escape(link)}" target="_blank">Spark UI</a>'
+            html = f"<div>Spark cluster <b>{escape(self._name)}</b>: {escape(words)} · {there}</div>"
+            self._handle.update(_both(html, f"{self._name}: {words}"), raw=True)
         else:
-            print(text, file=sys.stderr, flush=True)
+            print(f"{self._name}: {words}", file=sys.stderr, flush=True)
 
     def failed(self) -> None:
         """Take the line away: the error says all."""
         if self._handle is not None:
-            self._handle.update(_html(""))
+            self._handle.update(_both("", ""), raw=True)
 
     def _words(self, cluster: Cluster | None, registered: int) -> str:
         if cluster is None:
@@ -57,20 +73,15 @@ def _bar(done: int, whole: int, name: str, words: str) -> str:
     return f"<div>Spark cluster <b>{escape(name)}</b> {bar} {escape(words)}</div>"
 
 
-def _html(text: str) -> Any:
-    from IPython.display import HTML
-
-    return HTML(text)
+def _both(html: str, text: str) -> dict[str, str]:
+    """What a front end shows, which may know no HTML."""
+    return {"text/html": html, "text/plain": text}
 
 
 def _notebook_display() -> Any:
     """A display of the notebook that can be changed later; None in a plain Python or a terminal."""
-    try:
-        from IPython import get_ipython
-        from IPython.display import display
-    except ImportError:
+    if not kernel.in_notebook():
         return None
-    shell = get_ipython()
-    if shell is None or not hasattr(shell, "kernel"):
-        return None
-    return display(_html(""), display_id=True)
+    from IPython.display import display
+
+    return display(_both("", ""), raw=True, display_id=True)

@@ -1,0 +1,107 @@
+"""What happens around a notebook's cells: notices before one, words before a Spark error's traceback, interrupts."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from types import FrameType
+from typing import Any, NoReturn
+
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
+from pyspark.logger import PySparkLogger
+
+from occam import driver, explain, held, kernel
+from occam.cluster import Cluster
+from occam.errors import OccamError
+from occam.held import Held
+
+_PATIENCE = 3.0
+"""Seconds that an interrupt waits for Spark to hear of it."""
+
+
+def watch(shell: Any, begin: Any, end: Any) -> None:
+    """Call `begin` before each cell and `end` after it, and explain Spark's errors."""
+    for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+        # pyspark prints the whole Java stack of a mistyped name as one line of JSON, before the error that says it all.
+        PySparkLogger.getLogger(name).setLevel(logging.CRITICAL + 1)
+    for source in (logging.getLogger(), logging.getLogger("py4j.clientserver")):
+        source.addFilter(lambda record: not _is_noise(record))
+    shell.events.register("pre_run_cell", lambda _cell: begin())
+    shell.events.register("post_run_cell", lambda result: _after(result, end))
+    if not shell.custom_exceptions:  # one that the student has set stays
+        shell.set_custom_exc((Py4JError, PySparkException, ConnectionError), _failed)
+
+
+def listen_to_interrupts() -> None:
+    """In a plain Python: an interrupt cancels the jobs of every cluster, and not of the last one only."""
+    if not kernel.in_notebook() and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, _interrupted)
+
+
+def tell(text: str) -> None:
+    """Show a student something that they did not ask for."""
+    if not kernel.in_notebook():
+        import sys
+
+        print(f"occam: {text}", file=sys.stderr, flush=True)
+        return
+    from html import escape
+
+    from IPython.display import display
+
+    html = f'<div style="border-left:4px solid #e0a800;padding:.2em .8em;white-space:pre-wrap">{escape(text)}</div>'
+    display({"text/plain": text, "text/html": html}, raw=True)
+
+
+def _after(result: Any, end: Any) -> None:
+    end()
+    if isinstance(result.error_in_exec, KeyboardInterrupt) and held.known():
+        _cancel()
+
+
+def _interrupted(_signal: int, _frame: FrameType | None) -> NoReturn:
+    _cancel()
+    raise KeyboardInterrupt
+
+
+def _cancel() -> None:
+    """From another thread: the connection of this one is in the middle of something."""
+    contexts = [one.session.sparkContext for one in held.known()]
+    asking = threading.Thread(target=lambda: [context.cancelAllJobs() for context in contexts], daemon=True)
+    asking.start()
+    asking.join(_PATIENCE)
+
+
+def _is_noise(record: logging.LogRecord) -> bool:
+    """What py4j logs of an interrupt, with a Java stack, is no error."""
+    return record.msg in (
+        "KeyboardInterrupt while sending command.",
+        "Exception occurred while shutting down connection",
+    )
+
+
+def _failed(shell: Any, kind: Any, error: BaseException, trace: Any, tb_offset: int | None = None) -> None:
+    words = _why(error)
+    if words:
+        tell(words)
+    shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
+
+
+def _why(error: BaseException) -> str:
+    there = held.known()
+    if not there:
+        return ""
+    one, text = there[-1], f"{type(error).__name__}: {error}"
+    if one.driver.ended or (explain.driver_is_gone(text) and one.driver.kept.await_end(_PATIENCE)):
+        ran_out = one.driver.stop() == driver.OUT_OF_MEMORY
+        return explain.why("", None, driver_out_of_memory=ran_out, driver_heap=one.driver.heap)
+    return explain.why(text, _cluster(one))
+
+
+def _cluster(one: Held) -> Cluster | None:
+    try:
+        return one.session.cluster
+    except OccamError:
+        return None
