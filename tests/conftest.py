@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +29,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(part)
     order = {part: number for number, part in enumerate(PARTS)}
     items.sort(key=lambda item: order.get(part_of(str(item.path.relative_to(HERE))), len(PARTS)))
+
+
+@pytest.fixture
+def browser(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A browser without a screen; what it shows is printed at the end when a test failed."""
+    from .browser import chromium
+
+    driver = chromium(tmp_path)
+    yield driver
+    if request.session.testsfailed:
+        print("the page at the end:", driver.current_url, driver.find_element("tag name", "body").text[:3000])
+    driver.quit()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -19,7 +19,11 @@ clean() {
 }
 trap clean EXIT
 
-docker image inspect debian:bookworm-slim >/dev/null 2>&1 || docker pull -q debian:bookworm-slim
+# Pulled, or made here where no registry can be reached: as a course's own images begin.
+base=$(.venv/bin/python -c 'import sys
+from occamctl.engine.client import Engine
+from occamctl.engine.debian import ensure_base
+print(ensure_base(Engine.local(), lambda text: print(text, file=sys.stderr)))')
 
 # Everything that Docker 20.10 knows but SYS_RESOURCE, so that an engine can run inside without --privileged.
 capabilities="AUDIT_CONTROL AUDIT_READ AUDIT_WRITE BLOCK_SUSPEND CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID IPC_LOCK
@@ -35,7 +39,7 @@ for one in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY PIP_I
 done
 
 docker volume create "$name" >/dev/null
-docker run -d --init --name "$name" "${options[@]}" debian:bookworm-slim sleep infinity >/dev/null
+docker run -d --init --name "$name" "${options[@]}" "$base" sleep infinity >/dev/null
 mkdir -p "$work/ca" && cp /usr/local/share/ca-certificates/*.crt "$work/ca/" 2>/dev/null || true
 docker cp "$work/ca/." "$name:/usr/local/share/ca-certificates/" >/dev/null
 git bundle create -q "$work/occamctl.bundle" HEAD

@@ -1,23 +1,42 @@
 """A stand-in for the gateway, for tests of the hub alone: runs in the hub's image, notebooks are small servers by.
 
-    gateway_for_the_hub.py               the gateway's API for notebooks, on port 8080
+    gateway_for_the_hub.py               the gateway's API for notebooks, and its page, on port 8080
     gateway_for_the_hub.py notebook      one notebook: JupyterHub's own OAuth before a page that shows a number
 
-The number is made when the notebook starts: the same number later means that nobody restarted it.
+The number is made when the notebook starts: the same number later means that nobody restarted it. The page is the
+gateway's own, over clusters that the ledger has and no engine: `/make` makes one.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import secrets
 import subprocess
 import sys
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from urllib.parse import unquote, urlsplit
 
 from jupyterhub.services.auth import HubOAuthCallbackHandler, HubOAuthenticated
 from tornado.ioloop import IOLoop
 from tornado.web import Application, RequestHandler, authenticated
+
+from occamctl.engine.swarm import Node
+from occamctl.gateway import page
+from occamctl.gateway.api import Parts
+from occamctl.gateway.auth import Hub
+from occamctl.gateway.cluster import Cluster, Executor
+from occamctl.gateway.clusters import Clusters
+from occamctl.gateway.ledger import Ledger, Worker
+from occamctl.gateway.notebooks import Notebooks
+from occamctl.gateway.quotas import Limits, Quota, Quotas, Rights
+from occamctl.gateway.settings import Settings
+from occamctl.gateway.sight import Seen, Sight
+from occamctl.spark.clusters import Facts
 
 NUMBER = secrets.token_hex(8)
 TOKEN = open("/run/secrets/gateway-token").read().strip()  # noqa: SIM115
@@ -107,23 +126,113 @@ class Health(RequestHandler):
         self.write({"version": "test", "path": urlsplit(self.request.uri or "").path})
 
 
+GIB = 1 << 30
+SETTINGS = Settings(
+    course="t",
+    version="test",
+    hub_api="http://tasks.t-hub:8081/hub/api",
+    hub_net="t-net",
+    pool="10.0.0.0/16",
+    hub_subnet="10.0.0.0/22",
+    image="none",
+    notebook_cpus=1,
+    notebook_memory=GIB,
+    worker_cpus=1,
+    worker_memory=GIB,
+    quotas=Quotas(Quota(Limits(workers=4, memory=8 * GIB), guarantee=1), Quota(Limits(workers=16))),
+)
+
+
+class Hosts(Sight):
+    """Two hosts on which nothing else runs."""
+
+    def look(self, max_age: float = 0.5) -> Seen:
+        nodes = [
+            Node(name, name, "", "worker", "ready", "active", 8, 16 * GIB, {}) for name in ("host-one", "host-two")
+        ]
+        self._last = Seen(time.monotonic(), {node.id: node for node in nodes}, {}, {})
+        return self._last
+
+
+class Imagined(Clusters):
+    """Clusters whose workers run as soon as they are asked for."""
+
+    def settle(self, cluster: Cluster, new: Iterable[Executor], gone: Iterable[Executor]) -> None:
+        cluster.state = "running"
+        for one in cluster.executors.values():
+            one.state = "running"
+
+    def _clear(self, cluster: Cluster) -> None:
+        time.sleep(float(cluster.facts.kernel or 0))
+
+    def logs(self, owner: str, name: str, worker: str, tail: int) -> str:
+        return f"{worker}: <b>hello</b>\n{worker}: {'a long line ' * 40}\n" if worker == "0" else ""
+
+
+class Make(RequestHandler):
+    """A cluster, as JSON tells it: some of the fields of `Facts`, and `state` and `message` of `Cluster`."""
+
+    def post(self) -> None:
+        said = json.loads(self.request.body)
+        state, message = said.pop("state", "running"), said.pop("message", "")
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        driver = {"driver": "notebook", "driver_host": "", "driver_port": 0, "ui_port": 20001}
+        size = {"cores": 1, "memory": GIB, "wanted": 2, "since": since}
+        facts = Facts(**{"app_id": f"app-{secrets.token_hex(4)}", "nonce": "0", **driver, **size, **said})
+        rights = Rights(Limits())
+        cluster, _ = clusters.ledger.admit(facts, rights, lambda but: sight.look().rooms(but=but), None)
+        clusters.settle(cluster, [], [])
+        cluster.state, cluster.message = state, message
+        self.write({"app_id": facts.app_id})
+
+    def delete(self) -> None:
+        """All clusters are gone."""
+        for one in clusters.ledger:
+            clusters.ledger.remove(one)
+
+
 def open_port() -> None:
     global server
     server = application.listen(8080)
 
 
-application = Application(
-    [
-        ("/services/gateway/api/users/([^/]+)/notebook", Notebook),
-        ("/asked", Asked),
-        ("/quiet/([0-9]+)", Quiet),
-        ("/.*", Health),
-    ]
-)
+def everything() -> Application:
+    parts = Parts(
+        settings=SETTINGS,
+        hub=Hub(SETTINGS.hub_api, TOKEN),
+        sight=sight,
+        clusters=clusters,
+        notebooks=notebooks,
+        pool=ThreadPoolExecutor(8),
+    )
+    return Application(
+        [
+            ("/services/gateway/api/users/([^/]+)/notebook", Notebook),
+            ("/asked", Asked),
+            ("/quiet/([0-9]+)", Quiet),
+            ("/make", Make),
+            *page.paths(parts),
+            ("/.*", Health),
+        ],
+        **page.signed_in(parts),
+    )
+
+
+async def gateway() -> None:
+    global sight, notebooks, clusters, application
+    sight = Hosts(None, "t")
+    sight.look()
+    ledger = Ledger("t", Worker(1, GIB), SETTINGS.quotas)
+    notebooks = Notebooks(None, SETTINGS, sight, None, ledger)
+    clusters = Imagined(None, SETTINGS, ledger, sight=sight, networks=None, notebooks=notebooks)
+    application = everything()
+    open_port()
+    await asyncio.Event().wait()
+
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["notebook"]:
         notebook(int(sys.argv[2]))
+        IOLoop.current().start()
     else:
-        open_port()
-    IOLoop.current().start()
+        asyncio.run(gateway())

@@ -47,6 +47,28 @@ def free_port() -> int:
         return int(asking.getsockname()[1])
 
 
+def write_settings(folder: Path, image: str, *, hub_port: int = 1, port: int = 1) -> Path:
+    """The gateway's settings and its token, for a gateway outside of the course's network."""
+    (folder / "gateway-token").write_text(ADMIN)
+    told = {
+        "course": COURSE,
+        "version": "0",
+        "hub_api": f"http://127.0.0.1:{hub_port}/hub/api",
+        "hub_net": NAMES.hub_net,
+        "network": {"pool": "10.186.0.0/16", "hub_subnet": HUB_SUBNET},
+        "images": {"notebook": image},
+        "notebook": {"cpu_limit": 1, "mem_limit": 1 << 30},
+        "spark": {"worker": {"cpus": 1, "memory": 768 << 20}, "lease": LEASE, "idle_timeout": 0},
+        "quotas": {"student": {"workers": QUOTA, "guarantee": 2}, "instructor": {"workers": 4}, "groups": {}},
+        "port": port,
+        "engine": str(folder / "docker.sock"),
+        "secrets": str(folder),
+        "kept_after": 4,
+    }
+    (folder / "gateway.json").write_text(json.dumps(told))
+    return folder / "gateway.json"
+
+
 class HubsAnswers(BaseHTTPRequestHandler):
     """The two answers of JupyterHub 6.1 that the gateway's decisions rest on; the journeys ask a real hub."""
 
@@ -88,23 +110,7 @@ class Stage:
         return (self.folder / "gateway.log").read_text()
 
     def start(self, image: str) -> None:
-        (self.folder / "gateway-token").write_text(ADMIN)
-        told = {
-            "course": COURSE,
-            "version": "0",
-            "hub_api": f"http://127.0.0.1:{self.hub_port}/hub/api",
-            "hub_net": NAMES.hub_net,
-            "network": {"pool": "10.186.0.0/16", "hub_subnet": HUB_SUBNET},
-            "images": {"notebook": image},
-            "notebook": {"cpu_limit": 1, "mem_limit": 1 << 30},
-            "spark": {"worker": {"cpus": 1, "memory": 768 << 20}, "lease": LEASE, "idle_timeout": 0},
-            "quotas": {"student": {"workers": QUOTA}, "instructor": {"workers": 4}, "groups": {}},
-            "port": self.port,
-            "engine": str(self.folder / "docker.sock"),
-            "secrets": str(self.folder),
-            "kept_after": 4,
-        }
-        (self.folder / "gateway.json").write_text(json.dumps(told))
+        write_settings(self.folder, image, hub_port=self.hub_port, port=self.port)
         self.up()
 
     def up(self) -> None:
@@ -145,32 +151,41 @@ class Stage:
 
 
 @contextmanager
-def stage(folder: Path) -> Iterator[Stage]:
-    """Hosts, swarm, network, hub and gateway; everything is gone at the end."""
-    made = context.read((name, HERE / "light_image" / name) for name in os.listdir(HERE / "light_image"))
+def two_hosts(folder: Path, name: str = SANDBOX) -> Iterator[tuple[Engine, str]]:
+    """A swarm of two pretend hosts with the hub's network: the manager's engine, and the light image's tag."""
+    made = context.read((one, HERE / "light_image" / one) for one in os.listdir(HERE / "light_image"))
     image = f"localhost/occam/gateway-test:{made.digest()}"
     images.ensure_built(Engine.local(), images.Built(image, "light image", made), lambda text: None)
-    hub = ThreadingHTTPServer(("127.0.0.1", 0), HubsAnswers)
-    threading.Thread(target=hub.serve_forever, daemon=True).start()
     tunnel: subprocess.Popen[bytes] | None = None
     try:
         options = {1: {"OCCAM_DOCKER_GROUP": "1"}, 2: {"OCCAM_DOCKER_GROUP": "1"}}
-        hosts = sandbox.up(2, name=SANDBOX, tags=(image,), options=options)
+        hosts = sandbox.up(2, name=name, tags=(image,), options=options)
         tunnel = _tunnel(hosts, folder)
         engine = Engine.local(str(folder / "docker.sock"))
-        _form(engine, hosts.addresses)
+        _form(engine, hosts.addresses, name)
         labels = desired.labels(COURSE, "network")
         ground.ensure_network(engine, desired.Network(NAMES.hub_net, HUB_SUBNET, labels))
-        on = Stage(folder, engine, hub.server_port)
-        on.start(image)
-        yield on
-        on.end()
+        yield engine, image
     finally:
         if tunnel:
             tunnel.kill()
-        hub.shutdown()
-        sandbox.down(SANDBOX)
+        sandbox.down(name)
         images.remove(Engine.local(), [image])
+
+
+@contextmanager
+def stage(folder: Path) -> Iterator[Stage]:
+    """Hosts, swarm, network, hub and gateway; everything is gone at the end."""
+    hub = ThreadingHTTPServer(("127.0.0.1", 0), HubsAnswers)
+    threading.Thread(target=hub.serve_forever, daemon=True).start()
+    try:
+        with two_hosts(folder) as (engine, image):
+            on = Stage(folder, engine, hub.server_port)
+            on.start(image)
+            yield on
+            on.end()
+    finally:
+        hub.shutdown()
 
 
 def _tunnel(hosts: sandbox.Sandbox, folder: Path) -> subprocess.Popen[bytes]:
@@ -192,14 +207,14 @@ def _tunnel(hosts: sandbox.Sandbox, folder: Path) -> subprocess.Popen[bytes]:
     return made
 
 
-def _form(engine: Engine, addresses: Sequence[str]) -> None:
+def _form(engine: Engine, addresses: Sequence[str], name: str) -> None:
     """A swarm that notices a lost host within seconds, not within a minute."""
     spec = engine.api.create_swarm_spec(dispatcher_heartbeat_period=2 * 10**9)
     engine.api.init_swarm(advertise_addr=addresses[0], swarm_spec=spec)
     token = engine.api.inspect_swarm()["JoinTokens"]["Worker"]
     local = Engine.local()
     join = ["docker", "swarm", "join", "--token", token, f"{addresses[0]}:2377"]
-    code, _, err = local.exec(host(2), join)
+    code, _, err = local.exec(host(2, name), join)
     assert code == 0, err
     wait.until(
         lambda: sum(node.usable for node in swarm.nodes(engine)), lambda many: many == 2, "two nodes", seconds=20
@@ -207,5 +222,5 @@ def _form(engine: Engine, addresses: Sequence[str]) -> None:
     assert nodes.own_id(engine)
 
 
-def host(number: int) -> str:
-    return sandbox.hosts.host_name(SANDBOX, number)
+def host(number: int, name: str = SANDBOX) -> str:
+    return sandbox.hosts.host_name(name, number)

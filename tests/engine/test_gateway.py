@@ -161,11 +161,11 @@ def test_workers_go_to_different_hosts_and_leave_nothing(on: Stage, lab: dict[st
 
 def test_secrets_are_nowhere_to_be_seen(on: Stage, lab: dict[str, Any]) -> None:
     seen = json.dumps(swarm.services(on.engine, {"occam.course": COURSE}), default=str)
-    for secret in (lab["secret"], *ENVIRONMENT.values(), ADMIN, ANNA):
+    for secret in (lab["secret"], lab["token"], *ENVIRONMENT.values(), ADMIN, ANNA):
         if secret != USER:
             assert secret not in seen
             assert secret not in on.log
-    assert "secret" not in on.ask("GET", LAB, token=ANNA).json()
+    assert {"secret", "token"}.isdisjoint(on.ask("GET", LAB, token=ANNA).json())
     assert USER in seen  # the twin: what may be seen is there
 
 
@@ -184,6 +184,12 @@ def test_secrets_are_nowhere_to_be_seen(on: Stage, lab: dict[str, Any]) -> None:
         (BOB, "PUT", f"{LAB}/lease", 403),
         (BOB, "POST", "/users/course/clusters", 403),
         (PROF, "GET", "/users/course/clusters", 200),
+        (PROF, "DELETE", f"{HERS}/clusters/none", 404),  # allowed, if there were one
+        (BOB, "DELETE", f"{HERS}/clusters/none", 403),
+        (PROF, "PUT", f"{HERS}/clusters/none/workers", 400),
+        (PROF, "PUT", f"{HERS}/clusters/none/lease", 403),
+        (PROF, "PUT", f"{HERS}/clusters/none/executors", 403),
+        (PROF, "POST", f"{HERS}/clusters", 403),
         (ADMIN, "GET", "/users/nobody/quota", 404),
         (ADMIN, "GET", "/nowhere", 404),
     ],
@@ -195,6 +201,35 @@ def test_everybody_acts_in_their_own_name(on: Stage, token: str, method: str, pa
         assert answer.json()["error"]["what"]
 
 
+def test_a_drivers_token_sizes_its_own_cluster_and_nothing_else(on: Stage, lab: dict[str, Any]) -> None:
+    other = on.ask("POST", f"{HERS}/clusters", wish("other", 0), ANNA).json()
+    asked = [
+        ("PUT", f"{LAB}/lease", {"registered": 2, "jobs": False}, 200),
+        ("PUT", f"{LAB}/executors", {"total": 2}, 200),
+        ("POST", f"{LAB}/executors/kill", {"ids": []}, 200),
+        ("PUT", f"{LAB}/workers", {"workers": 3}, 401),
+        ("PUT", f"{LAB}/adaptive", {"min": 1, "max": 2}, 401),
+        ("GET", f"{LAB}/logs", None, 401),
+        ("PUT", f"{HERS}/clusters/other/lease", {"registered": 0, "jobs": False}, 401),
+        ("PUT", f"{HERS}/clusters/other/executors", {"total": 1}, 401),
+        ("DELETE", f"{HERS}/clusters/other", None, 401),
+        ("POST", f"{HERS}/clusters", wish("more", 1), 401),
+        ("GET", f"{HERS}/clusters", None, 401),
+        ("GET", f"{HERS}/quota", None, 401),
+        ("GET", f"{HERS}/notebook", None, 401),
+        ("PUT", f"{HERS}/notebook", {"environment": {}}, 401),
+        ("POST", "/users/course/clusters/main/join", None, 401),
+        ("GET", "/status", None, 401),
+    ]
+    for method, path, body, status in asked:
+        answer = on.ask(method, path, body, lab["token"])
+        assert answer.status_code == status, (method, path, answer.text)
+    beaten = on.ask("PUT", f"{HERS}/clusters/other/lease", {"registered": 0, "jobs": False}, other["token"])
+    assert beaten.status_code == 200, "its own driver's token does"
+    assert on.ask("DELETE", f"{HERS}/clusters/other?app_id={other['app_id']}", token=other["token"]).status_code == 200
+    assert on.ask("PUT", f"{LAB}/lease", {"registered": 2, "jobs": False}, other["token"]).status_code == 401
+
+
 def test_a_killed_worker_is_replaced_with_a_new_number(on: Stage, lab: dict[str, Any]) -> None:
     before = ids(on.ask("GET", LAB).json())
     lost = min(before)
@@ -204,6 +239,8 @@ def test_a_killed_worker_is_replaced_with_a_new_number(on: Stage, lab: dict[str,
     seen = on.until(LAB, lambda seen: lost not in ids(seen) and len(ids(seen)) == 2, "a replacement")
     (new,) = ids(seen) - before
     assert int(new) > max(int(one) for one in before)
+    nodes = {one["id"]: one["node"] for one in seen["executors"]}
+    assert nodes[new] != nodes[lost], "on another host, since there is room"
     assert "exit 137" in next(one["message"] for one in seen["executors"] if one["id"] == lost)
     assert NAMES.executor(USER, "lab", int(lost)) not in on.services("executor")
 
@@ -338,6 +375,93 @@ def test_a_lost_host_costs_workers_but_no_home(on: Stage, lab: dict[str, Any], n
     on.ask("PUT", "/users/bob/notebook", {"environment": {"again": "2"}})
     seen = on.until("/users/bob/notebook", lambda seen: seen["state"] == "running", "bob's notebook", seconds=60)
     assert seen["node"] == gateway_stage.host(2)
+
+
+@pytest.fixture
+def bobs(on: Stage) -> Iterator[str]:
+    """The path of a cluster of Bob's, whose notebook runs; both are gone at the end."""
+    on.ask("PUT", "/users/bob/notebook", {"environment": {"fair": "share"}})
+    on.until("/users/bob/notebook", lambda seen: seen["state"] == "running", "bob's notebook", seconds=60)
+    yield "/users/bob/clusters/his"
+    on.ask("DELETE", "/users/bob/clusters/his", token=BOB)
+    on.ask("DELETE", "/users/bob/notebook")
+
+
+def test_within_the_guarantee_borrowed_workers_come_back(on: Stage, lab: dict[str, Any], bobs: str) -> None:
+    """Both hosts together take four workers: three are Anna's, of which one is borrowed."""
+    on.ask("PUT", f"{LAB}/workers", {"workers": 3}, ANNA)
+    on.until(LAB, all_run(3), "three workers of Anna")
+    told = [one["number"] for one in on.ask("GET", LAB, token=ANNA).json()["notices"]]
+    made = on.ask("POST", "/users/bob/clusters", wish("his", 2), BOB)
+    assert made.status_code == 201, made.text
+    on.until(bobs, lambda seen: len(ids(seen)) == 2, "two workers of Bob")
+    hers = on.until(LAB, lambda seen: len(ids(seen)) == 2, "two workers of Anna")
+    assert hers["wanted"] == 2
+    news = [one["text"] for one in hers["notices"] if one["number"] not in told]
+    assert len(news) == 1
+    assert news[0].startswith("one of your workers goes back")
+    assert "taken back for bob" in on.log
+    # Bob's third would be borrowed, and nobody gives back for that.
+    more = on.ask("PUT", f"{bobs}/workers", {"workers": 3}, BOB)
+    assert more.status_code == 409
+    assert "held: students 2 workers" in more.json()["error"]["what"]
+    quota = on.ask("GET", "/users/bob/quota", token=BOB).json()
+    assert quota["workers"] == {"limit": 3, "held": 2, "guarantee": 2, "free_on_hosts": 0}
+    assert quota["memory"]["held"] == (1 << 30) + 2 * (768 << 20)  # the notebook, and two workers
+
+
+def test_who_waits_has_a_place_and_a_turn(on: Stage, lab: dict[str, Any], bobs: str) -> None:
+    on.ask("PUT", f"{LAB}/workers", {"workers": 3}, ANNA)
+    path, asked = "/users/bob/clusters", wish("his", 3, wait=60)
+    first = on.ask("POST", path, asked, BOB)
+    assert first.status_code == 202, first.text
+    queued = first.json()["queued"]
+    assert (queued["position"], queued["of"]) == (1, 1)
+    assert "do not fit on the hosts now, 1 would" in queued["message"]
+    # One worker has room, but the course would be next in turn only.
+    second = on.ask("POST", "/users/course/clusters", {"name": "next", "workers": 1, "driver": "connect", "wait": 60})
+    assert second.json()["queued"]["position"] == 2
+    assert (
+        on.ask("POST", "/users/course/clusters", {"name": "now", "workers": 1, "driver": "connect"}).status_code == 409
+    )
+    again = on.ask("POST", path, asked | {"ticket": queued["ticket"]}, BOB)
+    assert again.json()["queued"]["ticket"] == queued["ticket"]
+    on.ask("PUT", f"{LAB}/workers", {"workers": 1}, ANNA)
+    wait.until(
+        lambda: on.ask("POST", path, asked | {"ticket": queued["ticket"]}, BOB).status_code,
+        lambda status: status == 201, "Bob's turn", seconds=40, every=1,
+    )  # fmt: skip
+    ticket = second.json()["queued"]["ticket"]
+    assert on.ask("DELETE", f"/users/course/queue/{ticket}", token=BOB).status_code == 403
+    assert on.ask("DELETE", f"/users/course/queue/{ticket}").status_code == 200
+    never = on.ask("POST", path, wish("never", 9, wait=60), BOB)
+    assert never.status_code == 409  # no waiting brings more than the quota
+
+
+def test_an_adaptive_cluster_gets_what_there_is_between_its_bounds(on: Stage, notebook: dict[str, Any]) -> None:
+    path = f"{HERS}/clusters/auto"
+    on.ask("DELETE", LAB, token=ANNA)
+    made = on.ask("POST", f"{HERS}/clusters", wish("auto", 1, adaptive=[1, 3], kernel="a"), ANNA)
+    assert made.json()["conf"]["spark.dynamicAllocation.enabled"] == "true", made.text
+    assert on.ask("PUT", f"{path}/executors", {"total": 9}, ANNA).json()["granted"] == {"0": 3}
+    sizes = {"1": {"cores": 1, "memory": 768 << 20, "gpus": 0}}
+    body = {"total": 2, "profiles": {"0": 1, "1": 1}, "sizes": sizes}
+
+    def granted() -> dict[str, Any]:
+        """As Spark's backend, ask until all is granted: what is given back is free when its containers have ended."""
+        answer: dict[str, Any] = on.ask("PUT", f"{path}/executors", body, ANNA).json()
+        return answer
+
+    seen = wait.until(granted, lambda one: one["granted"] == {"0": 1, "1": 1}, "both profiles", seconds=40, every=1)
+    profiles = [one["profile"] for one in seen["executors"] if one["state"] != "lost"]
+    assert sorted(profiles) == ["0", "1"]
+    assert on.ask("PUT", f"{path}/adaptive", {"min": 2, "max": 2}, ANNA).json()["adaptive"] == [2, 2]
+    assert on.ask("PUT", f"{path}/adaptive", {"min": 3, "max": 2}, ANNA).status_code == 400
+    there = on.until(path, lambda seen: len(ids(seen)) == 3, "two and one workers")
+    text = on.ask("GET", f"{path}/logs?tail=5", token=ANNA).json()["text"]
+    assert {line.partition(":")[0] for line in text.splitlines()} <= {one["id"] for one in there["executors"]}
+    assert on.ask("GET", f"{path}/logs", token=BOB).status_code == 403
+    assert on.ask("DELETE", path, token=ANNA).status_code == 200
 
 
 def test_quotas_hold_under_twenty_threads_and_a_killed_gateway(on: Stage, notebook: dict[str, Any]) -> None:

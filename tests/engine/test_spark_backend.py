@@ -7,120 +7,19 @@ same entrypoint that their containers have.
 from __future__ import annotations
 
 import json
-import textwrap
-import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+import re
 
 import pytest
+import requests
 
 from occamctl import wait
-from occamctl.engine import images
-from occamctl.engine.client import Engine
+from occamctl.actions.forward import at_port
+from occamctl.engine.relay import relay
 from occamctl.spark import settings
 
+from .spark_stage import PATH, PORT, SECONDS, USER, Stage
+
 pytestmark = pytest.mark.engine
-
-ROOT = Path(__file__).parents[2]
-LABELS = {"occam.test": "spark-backend"}
-PORT = 9900
-USER = "anna.rossi@unito.it"
-PATH = "/users/anna.rossi%40unito.it/clusters/lab"
-SECONDS = 240
-
-ASK = """
-import sys, urllib.request
-method, path, body = sys.argv[1:]
-asked = urllib.request.Request(f"http://127.0.0.1:9900{path}", data=body.encode() or None, method=method)
-print(urllib.request.urlopen(asked, timeout=5).read().decode())
-"""
-
-
-@dataclass
-class Stage:
-    """The container, and what can be done in it as the student."""
-
-    engine: Engine
-    container: str
-
-    def shell(self, script: str, *, seconds: int = SECONDS) -> str:
-        """What `script` prints. Fails when its exit code is not 0."""
-        code, out, err = self.engine.exec(self.container, ["bash", "-c", script], user="1000", seconds=seconds)
-        assert code == 0, (code, out.decode()[-2000:], err.decode()[-2000:])
-        return out.decode().strip()
-
-    def python(self, script: str) -> Any:
-        """What `script` leaves in `said`, as JSON, run as a notebook's kernel would: the library is imported."""
-        text = (
-            "import json, os, subprocess, time\nimport occam\n"
-            + textwrap.dedent(script)
-            + "\nprint(json.dumps(said))\n"
-        )
-        quoted = "'" + text.replace("'", "'\\''") + "'"
-        return json.loads(self.shell(f"OCCAM_DRIVER_HOST=$(hostname -i) python -c {quoted}").splitlines()[-1])
-
-    def ask(self, method: str, path: str, body: str = "") -> Any:
-        code, out, err = self.engine.exec(
-            self.container, ["python", "-ISc", ASK, method, path, body], user="1000", seconds=30
-        )
-        assert code == 0, err
-        return json.loads(out)
-
-    def requests(self, method: str, ending: str) -> list[Any]:
-        """Bodies of what the gateway was asked with this method, at paths with this ending."""
-        return [
-            one["body"]
-            for one in self.ask("GET", "/requests")
-            if one["method"] == method and one["path"].endswith(ending)
-        ]
-
-    def javas(self) -> int:
-        return int(self.shell("pgrep -xc java || true"))
-
-
-@pytest.fixture(scope="module")
-def image() -> Iterator[tuple[Engine, str]]:
-    engine = Engine.local()
-    wanted = images.notebook_image()
-    images.ensure_built(engine, wanted, print)
-    yield engine, wanted.tag
-    engine.close()
-
-
-@pytest.fixture
-def stage(image: tuple[Engine, str]) -> Iterator[Stage]:
-    """A new container: what one test leaves behind is not the next one's."""
-    engine, tag = image
-    api = engine.api
-    env = {
-        "OCCAM_GATEWAY_URL": f"http://127.0.0.1:{PORT}",
-        "OCCAM_USER": USER,
-        "JUPYTERHUB_API_TOKEN": "the-students-token",
-        "PYTHONPATH": "/opt/test",
-    }
-    binds = [
-        f"{ROOT}/occamctl:/opt/test/occamctl:ro",
-        f"{ROOT}/tests/engine/stand_in_gateway.py:/opt/test/gateway.py:ro",
-    ]
-    made: str = api.create_container(
-        tag,
-        ["python", "/opt/test/gateway.py", str(PORT)],
-        name=f"occam-spark-{uuid.uuid4().hex[:6]}",
-        environment=env,
-        labels=LABELS,
-        user="1000",
-        host_config=api.create_host_config(binds=binds, cap_drop=["ALL"], init=True),
-    )["Id"]
-    try:
-        api.start(made)
-        there = Stage(engine, made)
-        probe = ["bash", "-c", f"echo > /dev/tcp/127.0.0.1/{PORT}"]
-        wait.until(lambda: engine.exec(made, probe, seconds=5)[0], (0).__eq__, "stand-in gateway", seconds=30)
-        yield there
-    finally:
-        api.remove_container(made, force=True, v=True)
 
 
 def test_a_session_from_the_first_cell_to_stop(stage: Stage) -> None:
@@ -160,7 +59,10 @@ def test_a_session_from_the_first_cell_to_stop(stage: Stage) -> None:
     assert said["link"] is True
     assert said["redirect"] is True, "what Spark's page redirects to goes through the hub"
     assert said["after"] == ["<Spark session, stopped>", False, 0]
-    assert {one["token"] for one in stage.ask("GET", "/requests")} == {"token the-students-token"}
+    asked = stage.ask("GET", "/requests")
+    assert {one["token"] for one in asked} == {"token the-students-token", "token the-clusters-token"}
+    by_driver = {one["path"] for one in asked if one["token"] == "token the-clusters-token"}
+    assert by_driver == {PATH, f"{PATH}/lease"}, "the driver has a token for its own cluster"
     assert max(one["registered"] for one in stage.requests("PUT", f"{PATH}/lease")) == 2
     wait.until(stage.javas, (0).__eq__, "JVMs after stop", seconds=30)
     ends = stage.shell("tail -qn1 /tmp/executor-lab-*.log").splitlines()
@@ -246,46 +148,6 @@ def test_an_interrupted_start_leaves_nothing(stage: Stage) -> None:
     wait.until(stage.javas, (0).__eq__, "JVMs after the interrupt", seconds=20)
 
 
-def test_spark_itself_asks_for_workers_and_gives_back_those_it_chooses(stage: Stage) -> None:
-    said = stage.python("""
-        conf = {"spark.dynamicAllocation.enabled": True, "spark.dynamicAllocation.shuffleTracking.enabled": True,
-                "spark.dynamicAllocation.maxExecutors": 2, "spark.dynamicAllocation.executorIdleTimeout": "3s",
-                "spark.dynamicAllocation.minExecutors": 1, "spark.dynamicAllocation.initialExecutors": 1}
-        spark = occam.spark(workers=1, conf=conf)
-        wait = lambda n: (time.sleep(1), n)[1]
-        said = [spark.sparkContext.parallelize(range(12), 12).map(wait).sum()]
-        end = time.time() + 60
-        while spark._held.registered() != 1 and time.time() < end:
-            time.sleep(0.2)
-        said.append(spark._held.registered())
-    """)
-    assert said == [66, 1]
-    assert {"total": 2} in stage.requests("PUT", f"{PATH}/executors")
-    given_back = [one["ids"] for one in stage.requests("POST", f"{PATH}/executors/kill")]
-    assert [len(ids) for ids in given_back] == [1]
-    assert stage.requests("PUT", f"{PATH}/executors")[-1] == {"total": 1}
-
-
-def test_when_the_gateway_says_no_to_spark_the_job_goes_on(stage: Stage) -> None:
-    error = json.dumps({"status": 409, "error": {"what": "over the quota", "where": "", "fix": "", "exit_code": 4}})
-    said = stage.python(f"""
-        conf = {{"spark.dynamicAllocation.enabled": True, "spark.dynamicAllocation.shuffleTracking.enabled": True,
-                "spark.dynamicAllocation.maxExecutors": 4, "spark.dynamicAllocation.minExecutors": 1}}
-        spark = occam.spark(workers=1, conf=conf)
-        import urllib.request
-        ask = urllib.request.Request("http://127.0.0.1:{PORT}/answer", data={error!r}.encode(), method="PUT")
-        urllib.request.urlopen(ask)
-        wait = lambda n: (time.sleep(1), n)[1]
-        said = [spark.sparkContext.parallelize(range(6), 6).map(wait).sum()]
-        said.append(spark._held.driver.log.read_text())
-    """)
-    total, log = said
-    assert total == 15
-    refusals = [line for line in log.splitlines() if "over the quota" in line]
-    assert len(refusals) == 1, "the same refusal is logged once"
-    assert "WARN" in refusals[0]
-
-
 def test_a_cluster_that_was_taken_away_ends_the_session(stage: Stage) -> None:
     said = stage.python("""
         spark = occam.spark(workers=1)
@@ -305,6 +167,8 @@ def test_the_magic_gives_spark_and_sc(stage: Stage) -> None:
         "%sc",
         "%sc two",
         "%sc 1",
+        "found = %sc",
+        'print("found it", found is sc, repr(sc) == repr(spark))',
         "print(sc.parallelize([1, 2]).sum(), spark.sparkContext is sc)",
     ]
     typed = " ".join(f"'{line}'" for line in [*cells, "%sc", "%sc stop"])
@@ -316,6 +180,7 @@ def test_the_magic_gives_spark_and_sc(stage: Stage) -> None:
     assert "Refused: %sc does not know 'two'" in said
     assert "Traceback" not in said
     assert "3 True" in said
+    assert "found it True True" in said
     assert "on cluster lab; workers: 1, 1 core" in said
 
 
@@ -355,6 +220,39 @@ def test_the_notebooks_driver_maps_its_archive(stage: Stage) -> None:
     assert shared > 10_000, f"{shared} of {loaded} classes come from an archive"
 
 
+def test_driver_and_executor_map_their_archives_and_share_them(stage: Stage) -> None:
+    """What the kernel says is in their memory: the archive's file, and little of it changed by one process alone."""
+    said = stage.python("""
+        import re
+        spark = occam.spark(workers=1)
+        spark.range(10).count()
+        said = {}
+        for pid in subprocess.run(["pgrep", "-x", "java"], capture_output=True, text=True).stdout.split():
+            role = "executor" if b"OccamExecutorBackend" in open(f"/proc/{pid}/cmdline", "rb").read() else "driver"
+            maps = re.split(r"(?m)^(?=[0-9a-f]+-[0-9a-f]+ )", open(f"/proc/{pid}/smaps").read())
+            for one in (one for one in maps if f"/{role}.jsa" in one.partition("\\n")[0]):
+                for what, kib in re.findall(r"(Rss|Private_Dirty): +([0-9]+) kB", one):
+                    said.setdefault(role, {}).setdefault(what, 0)
+                    said[role][what] += int(kib)
+    """)
+    assert set(said) == {"driver", "executor"}
+    for role, kib in said.items():
+        assert kib["Rss"] > 20_000, (role, kib)
+        assert kib["Private_Dirty"] < kib["Rss"] / 2, (role, kib)
+
+
+def test_workers_take_pyspark_as_it_is_installed(stage: Stage) -> None:
+    """And not from Spark's zip of its sources, which each of them would compile."""
+    said = stage.python("""
+        spark = occam.spark(workers=1)
+        def where(_):
+            import py4j, pyspark
+            return pyspark.__file__, py4j.__file__
+        said = spark.sparkContext.parallelize([1], 1).map(where).first()
+    """)
+    assert [one.partition("site-packages")[2] for one in said] == ["/pyspark/__init__.py", "/py4j/__init__.py"]
+
+
 EXECUTOR = (
     "OCCAM_DRIVER_HOST=127.0.0.1 OCCAM_DRIVER_PORT=9 OCCAM_EXECUTOR_ID=1 OCCAM_APP_ID=app-1 OCCAM_CORES=1 "
     "OCCAM_MEMORY=1073741824 "
@@ -370,6 +268,46 @@ def test_an_executor_without_a_driver_gives_up_and_says_so(stage: Stage) -> None
 def test_an_executor_that_still_waits_ends_at_once_when_told(stage: Stage) -> None:
     script = f"{EXECUTOR} occam-executor 2>&1 & sleep 1; kill -PWR $!; wait $!; echo $?"
     assert stage.shell(script, seconds=15).splitlines()[-1] == "0"
+
+
+def test_a_notebooks_page_comes_whole_through_a_relay(stage: Stage) -> None:
+    """Its links hold the hub's path, which nobody serves at this end; they must lead to pages all the same."""
+    begin = """
+import occam, time
+spark = occam.spark(workers=1)
+spark.range(10).count()
+print(spark._held.link, flush=True)
+time.sleep(300)
+"""
+    stage.shell(f"OCCAM_DRIVER_HOST=$(hostname -i) nohup python -c '{begin}' > /tmp/link 2>/dev/null &")
+    link = wait.until(
+        lambda: stage.shell("grep ^/user /tmp/link || true"), bool, "a session with a page", seconds=SECONDS, every=1
+    )
+    port = int(link.split("/")[4])
+    with (
+        relay(stage.engine, stage.container, port, user="1000") as carrying,
+        at_port(0, carrying) as url,
+        requests.Session() as browser,
+    ):
+        jobs = browser.get(url, timeout=20)
+        assert jobs.url == url.rstrip("/") + link
+        linked = {one for one in re.findall(r'(?:src|href)="(/[^"]+)"', jobs.text) if "proxy" in one}
+        assert len(linked) > 15
+        assert {browser.get(url.rstrip("/") + one, timeout=20).status_code for one in linked} == {200}
+    assert carrying.over.wait(10)
+    left = lambda: stage.shell("pgrep -fc 'The far end of a rela[y]' || true")  # noqa: E731
+    wait.until(left, "0".__eq__, "the far end to end with the near one", seconds=10)
+
+
+@pytest.mark.soak
+def test_an_executor_gives_up_a_driver_that_fell_silent(stage: Stage) -> None:
+    """A driver that is stopped is, for the executor, one whose network is gone: connections stay, nothing comes."""
+    stage.start_kernel(workers=1)
+    stage.shell("kill -STOP $(pgrep -f deploy.SparkSubmi[t])")
+    wait.until(stage.javas, (1).__eq__, "the executor's end", seconds=180)
+    last = lambda: stage.executor_log(1).splitlines()[-1]  # noqa: E731
+    why = "the driver no longer answered its heartbeats (exit 56)"
+    wait.until(last, lambda line: line.endswith(why), "its last words", seconds=15)
 
 
 def test_a_connect_server_runs_on_the_same_backend(stage: Stage) -> None:

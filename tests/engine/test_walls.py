@@ -18,6 +18,7 @@ import pytest
 from occamctl import wait
 from occamctl.engine import images
 from occamctl.engine.client import Engine
+from occamctl.plan import walls
 
 pytestmark = pytest.mark.engine
 
@@ -254,3 +255,25 @@ def test_nothing_starts_on_the_wrong_home(stage: Stage, restart: Restart, env: d
     container = restart(asked)
     assert stage.engine.api.wait(container, timeout=30)["StatusCode"] == 78
     assert why in stage.engine.api.logs(container).decode()
+
+
+# The rules of a host: that nft takes every form of them. tests/sandbox/test_host_walls.py tries what they do. --------
+
+
+def test_nft_takes_the_rules_of_a_host_twice_and_gives_them_back(stage: Stage) -> None:
+    host = {"cap_drop": ["ALL"], "cap_add": ["NET_ADMIN"]}
+    container = stage.start(["sleep", "60"], ["own"], host)
+    text = walls.ruleset("ml-2026", ["10.0.0.2", "2001:db8::2"], [2222], data_port=4800)
+    load = ["nft", "-f", "-"]
+    for _ in (1, 2):
+        assert stage.engine.exec(container, load, text.encode(), user="0") == (0, b"", b"")
+    listed = stage.said(container, "nft", "list", "table", "inet", "occam-ml-2026", user="0")
+    # nft prints what it holds in its own words; nothing is missing, and nothing is there twice.
+    assert [listed.count(f"dport {port}") for port in (53, "{ 22, 2222 }", "{ 4789, 4800, 7946 }")] == [2, 3, 1]
+    assert stage.said(container, *walls.removal("ml-2026"), user="0") == ""
+    assert stage.said(container, *walls.removal("ml-2026"), user="0") == "", "none there is fine"
+    assert "occam" not in stage.said(container, "nft", "list", "ruleset", user="0")
+    unable = stage.start(["sleep", "60"], ["own"], {"cap_drop": ["ALL"]})
+    said = stage.said(unable, *walls.removal("ml-2026"), user="0")
+    assert "not permitted" in said
+    assert "exit" not in said, "who cannot list tables has set none"

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from pathlib import Path
 
 import pytest
-from selenium import webdriver
 from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -16,46 +12,12 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support import expected_conditions as to_be
 from selenium.webdriver.support.ui import WebDriverWait
 
+from ..browser import picture
 from .conftest import IN_A_BROWSER
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.browser]
 
-PICTURES = Path(__file__).parents[2] / "docs" / "images"
 CELL = "import occam; spark = occam.spark(workers=2); spark"
-
-
-@pytest.fixture
-def browser(tmp_path, request):
-    """Debian's chromium without a screen."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium") or ""
-    for flag in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--disable-dev-shm-usage",
-        "--window-size=1280,900",
-        f"--user-data-dir={tmp_path}",
-        "--no-proxy-server",
-    ):
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
-    yield driver
-    if request.session.testsfailed:
-        print("the page at the end:", driver.current_url, driver.find_element(By.TAG_NAME, "body").text[:3000])
-    driver.quit()
-
-
-def picture(browser, name: str) -> None:
-    """Keep a screenshot for the docs, when asked to (OCCAM_PICTURES=1)."""
-    if os.environ.get("OCCAM_PICTURES"):
-        PICTURES.mkdir(parents=True, exist_ok=True)
-        browser.save_screenshot(str(PICTURES / f"{name}.png"))
 
 
 def run_cell(browser, code: str) -> None:
@@ -76,7 +38,16 @@ def run_cell(browser, code: str) -> None:
     browser.find_element(*cell).click()
     ActionChains(browser).send_keys(code).perform()
     WebDriverWait(browser, 20).until(lambda there: code in there.find_element(*cell).text)
-    ActionChains(browser).key_down(Keys.SHIFT).send_keys(Keys.ENTER).key_up(Keys.SHIFT).perform()
+    number = (By.CSS_SELECTOR, ".jp-Notebook .jp-CodeCell .jp-InputPrompt")
+    for _ in range(6):
+        browser.find_element(*cell).click()
+        ActionChains(browser).key_down(Keys.SHIFT).send_keys(Keys.ENTER).key_up(Keys.SHIFT).perform()
+        try:  # [ ] stays where the kernel was not yet listening
+            WebDriverWait(browser, 10).until(lambda there: there.find_element(*number).text.strip() not in ("", "[ ]:"))
+            return
+        except TimeoutException:
+            continue
+    raise AssertionError("the cell was never run")
 
 
 def test_a_student_in_the_browser(browser, url, passwords, occamctl):

@@ -23,6 +23,7 @@ import yaml
 from occamctl import sandbox, wait
 from occamctl.engine.client import Engine
 from occamctl.errors import Busy, HostError, TookTooLong
+from occamctl.hosts import walls
 from occamctl.hosts.connection import HostConnection, connect_all
 from occamctl.hosts.lock import holding
 from occamctl.hosts.prepare import prepare, undo_prepare
@@ -291,6 +292,9 @@ def test_an_engine_is_installed_where_there_is_none_and_taken_away_again(
     first = occamctl("host", "prepare", hosts=[plain.addresses[0], plain.addresses[2]])
     assert first.returncode == 0, first.stderr
     assert f"{plain.addresses[2]}: installed" in first.stdout
+    assert "set the rules for containers" in first.stdout
+    assert walls.stand(host, "occam-plain")
+    assert not walls.stand(host, "occam-another")
     again = occamctl("host", "prepare", hosts=[plain.addresses[0], plain.addresses[2]])
     assert again.stdout.count("an engine runs already; nothing to do") == 2
     engine = Engine.through(host.name, host.docker_channel)
@@ -303,7 +307,8 @@ def test_an_engine_is_installed_where_there_is_none_and_taken_away_again(
     engine.api.create_network("somebodys-network")
     engine.close()
     undone = occamctl("host", "prepare", "--undo", hosts=[plain.addresses[2]])
-    assert "packages removed" in undone.stdout, undone.stderr
+    assert "the rules for containers removed" in undone.stdout, undone.stderr
+    assert "packages removed" in undone.stdout
     assert [line for line in before.splitlines() if line.startswith("ii")] == [
         line for line in host.run(listed).stdout.splitlines() if line.startswith("ii")
     ]

@@ -85,3 +85,35 @@ def test_a_wrong_command_line_has_exit_code_2(arguments: list[str], tmp_path: Pa
     done = occamctl(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("module", ["typer", "occamctl.cli.main", "occamctl.cli.course"])
+def test_ctrl_c_while_a_module_is_imported(module: str) -> None:
+    code = (
+        "import os, signal, sys, time\n"
+        "class Slow:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {module!r}: os.kill(os.getpid(), signal.SIGINT); time.sleep(20)\n"
+        "sys.meta_path.insert(0, Slow())\n"
+        "sys.argv = ['occamctl', 'course', 'up']\n"
+        "from occamctl.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 130
+    assert done.stderr.strip() == "interrupted; run the same command again to go on"
+
+
+@pytest.mark.parametrize(("kind", "said"), [("TheirExit", ""), ("SystemExit", "interrupted; run the same command")])
+def test_a_programs_own_exit_code_is_handed_on_and_not_taken_for_ours(kind: str, said: str) -> None:
+    code = (
+        "from occamctl.cli import main\nfrom occamctl.cli.options import TheirExit\n"
+        f"def app(**_): raise {kind}(130)\n"
+        "main.app = app\n"
+        "import sys; sys.argv = ['occamctl', 'status']\n"
+        "from occamctl.__main__ import main as run\nrun()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 130
+    assert done.stderr.startswith(said)
+    assert bool(done.stderr) is bool(said)

@@ -32,3 +32,11 @@ def test_rows() -> None:
     assert shown["clusters"] == "demo (3 workers)"
     empty = {row["of"]: row["what"] for row in rows(summary(load_text("version: 1\ncourse: ml\n")))}
     assert (empty["hosts"], empty["students"]) == ("this machine's Docker engine", "0")
+
+
+def test_what_is_guaranteed_to_all_at_once() -> None:
+    text = TEXT.replace("student: {workers: 2}", "student: {workers: 2, guarantee: 1}, users: {d: {guarantee: 3}}")
+    assert summary(load_text(text))["guaranteed"] == {"workers": 4, "cpus": 8, "memory": "4G"}  # of c and d
+    shown = {row["of"]: row["what"] for row in rows(summary(load_text(text)))}
+    assert shown["guaranteed"] == "4 workers: 8 CPUs, 4G"
+    assert "guaranteed" not in {row["of"] for row in rows(summary(load_text(TEXT)))}

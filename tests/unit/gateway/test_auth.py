@@ -32,6 +32,25 @@ def test_ownership(who: Who, owner: str, may: bool) -> None:
             who.must_own(owner)
 
 
+@pytest.mark.parametrize(
+    ("who", "owner", "may"),
+    [
+        (STUDENT, "anna", True),
+        (STUDENT, "bob", False),
+        (STUDENT, "course", False),
+        (INSTRUCTOR, "course", True),
+        (INSTRUCTOR, "anna", True),
+        (OPERATOR, "anna", True),
+    ],
+)
+def test_who_looks_after_clusters(who: Who, owner: str, may: bool) -> None:
+    if may:
+        who.must_tend(owner)
+    else:
+        with pytest.raises(NotAllowed):
+            who.must_tend(owner)
+
+
 def test_nobody_who_signs_in_is_the_operator() -> None:
     OPERATOR.must_be_admin()
     for who in (STUDENT, INSTRUCTOR):

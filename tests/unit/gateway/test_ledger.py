@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from dataclasses import replace
 
 import pytest
 
 from occamctl.errors import DoesNotFit, OccamError, Refused
-from occamctl.gateway.ledger import Cluster, Ledger
+from occamctl.gateway.cluster import Cluster
+from occamctl.gateway.ledger import Change, Ledger, Worker
+from occamctl.gateway.quotas import Amount, Limits, Quota, Quotas, Rights, Shared
 from occamctl.gateway.refusals import NotKnown
 from occamctl.plan.fit import Room
-from occamctl.spark.clusters import Facts
+from occamctl.spark.clusters import Facts, Profile
 
 GIB = 1 << 30
+QUOTAS = Quotas(Quota(Limits(workers=9), guarantee=2), Quota(Limits(workers=16)))
 WIDE = [Room("a", "a", 100, 200 * GIB), Room("b", "b", 100, 200 * GIB)]
 
 
@@ -35,20 +39,38 @@ def facts(owner: str = "anna", name: str = "lab", wanted: int = 2, **more: objec
     return replace(made, **more)  # type: ignore[arg-type]
 
 
+def may(workers: int, **more: object) -> Rights:
+    """The rights of somebody who may hold so many workers."""
+    return replace(Rights(Limits(workers=workers)), **more)  # type: ignore[arg-type]
+
+
+def admit(ledger: Ledger, asked: Facts, limit: int, rooms: object, lease: None = None) -> Cluster:
+    return ledger.admit(asked, may(limit), rooms, lease)[0]  # type: ignore[arg-type]
+
+
+def resize(ledger: Ledger, cluster: Cluster, wanted: int, limit: int, rooms: object) -> Change:
+    return ledger.resize(cluster, {0: wanted}, may(limit), rooms)  # type: ignore[arg-type]
+
+
+def narrow(*cpus: float) -> object:
+    """Hosts a, b, … with so many CPUs free."""
+    return lambda but: [Room(name, name, free, 100 * GIB) for name, free in zip("abcd", cpus, strict=False)]
+
+
 def rooms(but: frozenset[str]) -> list[Room]:
     return WIDE
 
 
 @pytest.fixture
 def ledger() -> Ledger:
-    return Ledger("ml", worker_cpus=1, worker_memory=2 * GIB)
+    return Ledger("ml", Worker(1, 2 * GIB), QUOTAS)
 
 
 def test_workers_are_placed_and_counted(ledger: Ledger) -> None:
-    made = ledger.admit(facts(wanted=3), 4, rooms, None)
+    made = admit(ledger, facts(wanted=3), 4, rooms)
     assert sorted(one.node for one in made.executors.values()) == ["a", "a", "b"]
-    assert ledger.held("anna") == 3
-    assert ledger.held("bob") == 0
+    assert ledger.held("anna").workers == 3
+    assert ledger.held("bob").workers == 0
 
 
 @pytest.mark.parametrize(
@@ -60,29 +82,26 @@ def test_workers_are_placed_and_counted(ledger: Ledger) -> None:
     ],
 )
 def test_over_quota_says_what_would_do(ledger: Ledger, more: Facts, limit: int, says: str) -> None:
-    ledger.admit(facts(), 4, rooms, None)
+    admit(ledger, facts(), 4, rooms)
     with pytest.raises(DoesNotFit) as refused:
-        ledger.admit(more, limit, rooms, None)
+        admit(ledger, more, limit, rooms)
     assert says in refused.value.what
-    assert ledger.held("anna") == 2
+    assert ledger.held("anna").workers == 2
     assert len(list(ledger)) == 1
 
 
 def test_a_taken_name_is_refused_and_a_failed_cluster_takes_none(ledger: Ledger) -> None:
-    first = ledger.admit(facts(), 4, rooms, None)
+    first = admit(ledger, facts(), 4, rooms)
     with pytest.raises(Refused, match="already"):
-        ledger.admit(facts(), 4, rooms, None)
+        admit(ledger, facts(), 4, rooms)
     first.state = "failed"
-    assert ledger.held("anna") == 0
-    assert ledger.admit(facts(), 4, rooms, None) is not first
+    assert ledger.held("anna").workers == 0
+    assert admit(ledger, facts(), 4, rooms) is not first
 
 
 def test_no_room_leaves_nothing_entered(ledger: Ledger) -> None:
-    def narrow(but: frozenset[str]) -> list[Room]:
-        return [Room("a", "a", 1, 8 * GIB)]
-
     with pytest.raises(DoesNotFit, match="do not fit"):
-        ledger.admit(facts(wanted=2), 4, narrow, None)
+        admit(ledger, facts(wanted=2), 4, narrow(1))
     with pytest.raises(NotKnown):
         ledger.get("anna", "lab")
 
@@ -91,48 +110,47 @@ def test_what_the_ledger_placed_is_not_free_though_the_engine_does_not_show_it_y
     def one_host(but: frozenset[str]) -> list[Room]:
         return [Room("a", "a", 3, 100 * GIB)]
 
-    ledger.admit(facts(wanted=2), 9, one_host, None)
+    admit(ledger, facts(wanted=2), 9, one_host)
     with pytest.raises(DoesNotFit, match="1 would"):
-        ledger.admit(facts("bob", wanted=2), 9, one_host, None)
+        admit(ledger, facts("bob", wanted=2), 9, one_host)
     assert ledger.free(1, 2 * GIB, one_host) == 1
 
 
 def test_resize_keeps_the_oldest_and_never_reuses_a_number(ledger: Ledger) -> None:
-    made = ledger.admit(facts(wanted=3), 8, rooms, None)
+    made = admit(ledger, facts(wanted=3), 8, rooms)
     for one in made.executors.values():
         one.state = "running"
-    new, gone = ledger.resize(made, 1, 8, rooms)
-    assert (new, sorted(one.number for one in gone)) == ([], [1, 2])
-    new, gone = ledger.resize(made, 3, 8, rooms)
-    assert ([one.number for one in new], gone) == ([3, 4], [])
+    change = resize(ledger, made, 1, 8, rooms)
+    assert (change.new, sorted(one.number for one in change.gone)) == ([], [1, 2])
+    change = resize(ledger, made, 3, 8, rooms)
+    assert ([one.number for one in change.new], change.gone) == ([3, 4], [])
     assert made.facts.next_id == 5
 
 
 def test_those_that_do_not_run_yet_go_first(ledger: Ledger) -> None:
-    made = ledger.admit(facts(wanted=3), 8, rooms, None)
+    made = admit(ledger, facts(wanted=3), 8, rooms)
     made.executors[1].state = made.executors[2].state = "running"
-    _, gone = ledger.resize(made, 2, 8, rooms)
-    assert [one.number for one in gone] == [0]
+    assert [one.number for one in resize(ledger, made, 2, 8, rooms).gone] == [0]
 
 
 def test_a_refused_resize_changes_nothing(ledger: Ledger) -> None:
-    made = ledger.admit(facts(wanted=2), 4, rooms, None)
+    made = admit(ledger, facts(wanted=2), 4, rooms)
     with pytest.raises(DoesNotFit):
-        ledger.resize(made, 5, 4, rooms)
+        resize(ledger, made, 5, 4, rooms)
     with pytest.raises(DoesNotFit):
-        ledger.resize(made, 500, 1000, rooms)
+        resize(ledger, made, 500, 1000, rooms)
     assert made.facts.wanted == 2
     assert len(made.executors) == 2
 
 
 def test_a_smaller_quota_takes_nothing_away_but_lets_scale_down(ledger: Ledger) -> None:
-    made = ledger.admit(facts(wanted=4), 4, rooms, None)
-    ledger.resize(made, 3, 1, rooms)
+    made = admit(ledger, facts(wanted=4), 4, rooms)
+    resize(ledger, made, 3, 1, rooms)
     assert made.facts.wanted == 3
 
 
 def test_a_connect_driver_has_a_place_and_a_name(ledger: Ledger) -> None:
-    made = ledger.admit(facts("course", "main", driver="connect", driver_host=""), 8, rooms, None)
+    made = admit(ledger, facts("course", "main", driver="connect", driver_host=""), 8, rooms)
     assert made.driver_node in ("a", "b")
     assert made.facts.driver_host == "tasks.ml-course-main-driver"
     assert "ml-course-main-driver" in ledger.services()
@@ -162,9 +180,9 @@ def test_twenty_threads_never_get_more_than_quota_or_room(ledger: Ledger) -> Non
             owner, name = chance.choice("xyz"), chance.choice(["p", "q"])
             try:
                 if chance.random() < 0.5:
-                    ledger.admit(facts(owner, name, chance.randrange(6)), limit, rooms_of_hosts, None)
+                    admit(ledger, facts(owner, name, chance.randrange(6)), limit, rooms_of_hosts)
                 elif chance.random() < 0.6:
-                    ledger.resize(ledger.get(owner, name), chance.randrange(7), limit, rooms_of_hosts)
+                    resize(ledger, ledger.get(owner, name), chance.randrange(7), limit, rooms_of_hosts)
                 else:
                     ledger.remove(ledger.get(owner, name))
             except OccamError:
@@ -179,3 +197,130 @@ def test_twenty_threads_never_get_more_than_quota_or_room(ledger: Ledger) -> Non
         one.join()
     assert not wrong
     assert max(most.values()) == limit  # the twin: what a quota allows was really given
+
+
+def test_a_refusal_says_who_holds_the_rest_and_names_nobody(ledger: Ledger) -> None:
+    hosts = narrow(3, 2)
+    ledger.admit(facts("anna", wanted=2), may(9, groups=("phd", "student")), hosts, None)
+    ledger.admit(facts("carla", wanted=1), may(9, groups=("student",)), hosts, None)
+    with pytest.raises(DoesNotFit) as refused:
+        admit(ledger, facts("bob", wanted=3), 9, hosts)
+    assert "2 would" in refused.value.what
+    assert "held: group phd 2 workers, students 1 worker" in refused.value.what
+    assert "anna" not in refused.value.what
+
+
+@pytest.mark.parametrize(
+    ("limits", "says"),
+    [
+        (
+            Limits(workers=9, cpus=3),
+            "2 workers with 2 CPUs are over the quota of 3 CPUs, 2 CPUs held by other",
+        ),
+        (Limits(workers=9, memory=5 * GIB), "with 4G of memory are over the quota of 5G of memory, 4G of memory held"),
+        (Limits(workers=9, clusters=1), "one more cluster is over the quota of 1 cluster, 1 cluster held"),
+    ],
+)
+def test_every_resource_has_a_limit(ledger: Ledger, limits: Limits, says: str) -> None:
+    admit(ledger, facts(wanted=2), 9, rooms)
+    with pytest.raises(DoesNotFit) as refused:
+        ledger.admit(facts(name="two", wanted=2), Rights(limits), rooms, None)
+    assert says in refused.value.what
+
+
+def test_a_group_and_the_course_have_limits_together(ledger: Ledger) -> None:
+    phd = may(9, groups=("phd",), shared=(Shared("phd", Limits(workers=3)), Shared("", Limits(workers=4))))
+    ledger.admit(facts("anna", wanted=2), phd, rooms, None)
+    with pytest.raises(DoesNotFit, match="the quota of group phd, 3, 2 held by all; 1 would do"):
+        ledger.admit(facts("bob", wanted=2), phd, rooms, None)
+    ledger.admit(facts("bob", wanted=1), phd, rooms, None)
+    others = may(9, shared=(Shared("", Limits(workers=4)),))
+    with pytest.raises(DoesNotFit, match="the quota of the course, 4, 3 held by all; 1 would do"):
+        ledger.admit(facts("carla", wanted=2), others, rooms, None)
+    ledger.admit(facts("carla", wanted=1), others, rooms, None)
+
+
+def test_notebooks_count_in_the_same_ledger(ledger: Ledger) -> None:
+    rights = Rights(Limits(workers=9, memory=7 * GIB))
+    ledger.hold_notebook("anna", Amount(cpus=2, memory=4 * GIB), rights)
+    ledger.hold_notebook("anna", Amount(cpus=2, memory=4 * GIB), rights)  # it is the same one
+    with pytest.raises(DoesNotFit, match="4G of memory held"):
+        ledger.admit(facts(wanted=2), rights, rooms, None)
+    ledger.admit(facts(wanted=1), rights, rooms, None)
+    ledger.release_notebook("anna")
+    with pytest.raises(DoesNotFit, match="your notebook needs 6G of memory"):
+        ledger.hold_notebook("anna", Amount(cpus=2, memory=6 * GIB), rights)
+    assert ledger.held("anna") == Amount(1, 1.0, 2 * GIB, 0, 1)
+
+
+def test_within_the_guarantee_borrowed_workers_come_back_in_proportion(ledger: Ledger) -> None:
+    hosts = narrow(6, 6)
+    first = ledger.admit(facts("anna", wanted=8), may(9, guarantee=2), hosts, None)[0]
+    second = ledger.admit(facts("bob", wanted=4), may(9, guarantee=2), hosts, None)[0]
+    made, change = ledger.admit(facts("carla", wanted=2), may(9, guarantee=2), hosts, None)
+    assert len(made.executors) == 2
+    # Six and two are borrowed: three quarters of what is needed come from the first, in whole workers.
+    assert {key[0]: len(executors) for key, (_, executors) in change.taken.items()} == {"anna": 2}
+    assert (first.facts.wanted, second.facts.wanted) == (6, 4)
+    ledger.admit(facts("dora", wanted=2), may(9, guarantee=2), hosts, None)
+    assert (first.facts.wanted, second.facts.wanted) == (4, 4)  # four and two were left
+    assert len(first.executors) == 4
+    placed = [one.node for cluster in ledger for one in cluster.executors.values()]
+    assert (placed.count("a"), placed.count("b")) == (6, 6)
+
+
+def test_nobody_falls_below_the_guarantee(ledger: Ledger) -> None:
+    hosts = narrow(2, 2)
+    for owner in ("anna", "bob"):
+        ledger.admit(facts(owner, wanted=2), may(9, guarantee=2), hosts, None)
+    with pytest.raises(DoesNotFit):
+        ledger.admit(facts("carla", wanted=1), may(9, guarantee=2), hosts, None)
+    assert {cluster.facts.owner: cluster.facts.wanted for cluster in ledger} == {"anna": 2, "bob": 2}
+
+
+def test_who_borrows_takes_nothing_from_others(ledger: Ledger) -> None:
+    hosts = narrow(2, 2)
+    ledger.admit(facts("anna", wanted=4), may(9, guarantee=2), hosts, None)
+    with pytest.raises(DoesNotFit):
+        ledger.admit(facts("bob", wanted=3), may(9, guarantee=2), hosts, None)
+    assert ledger.get("anna", "lab").facts.wanted == 4
+
+
+def test_spark_is_granted_what_fits(ledger: Ledger) -> None:
+    hosts = narrow(2, 2)
+    made = admit(ledger, facts(wanted=1), 9, hosts)
+    change = ledger.grant(made, {0: 7}, {}, may(9), hosts, 99)
+    assert (made.facts.wanted, len(change.new)) == (4, 3)
+    assert ledger.grant(made, {0: 7}, {}, may(9), hosts, 99).new == []
+    change = ledger.grant(made, {0: 2}, {}, may(9), hosts, 99)
+    assert (made.facts.wanted, len(change.gone)) == (2, 2)
+    ledger.grant(made, {0: 4}, {}, may(3), hosts, 99)
+    assert made.facts.wanted == 3
+    ledger.grant(made, {0: 9}, {}, may(9), hosts, 0)  # others wait
+    assert made.facts.wanted == 3
+
+
+def test_profiles_have_sizes_of_their_own(ledger: Ledger) -> None:
+    made = admit(ledger, facts(wanted=1, profiles=(Profile(1, 0, 2, 4 * GIB),)), 9, rooms)
+    change = ledger.grant(made, {0: 1, 1: 2}, {}, may(9), rooms, 99)
+    assert [one.profile for one in change.new] == [1, 1]
+    assert ledger.held("anna") == Amount(5, 5.0, 10 * GIB, 0, 1)
+    ledger.grant(made, {0: 1, 1: 9}, {}, may(9), rooms, 99)
+    assert made.facts.size(1).wanted == 4
+    ledger.grant(made, {0: 1, 1: 9}, {1: Profile(1, 0, 1, 2 * GIB)}, may(6), rooms, 99)
+    assert made.facts.size(1) == Profile(1, 5, 1, 2 * GIB)  # a driver that was restarted has numbered them anew
+    change = ledger.grant(made, {0: 1}, {}, may(9), rooms, 99)
+    assert [one.profile for one in change.gone] == [1] * 5
+    assert len(made.executors) == 1
+
+
+def test_where_a_worker_was_lost_the_next_one_goes_last() -> None:
+    ledger = Ledger("ml", Worker(1, 2 * GIB), QUOTAS)
+    cluster = admit(ledger, facts(wanted=2), 4, rooms)
+    (lost,) = ledger.take_out(cluster, [0])
+    cluster.lost.append(replace(lost, lost_at=time.monotonic()))
+    (there,) = cluster.executors.values()
+    assert [one.node for one in ledger.grow(cluster, rooms).new] == [there.node]
+    ledger.take_out(cluster, [2])
+    cluster.lost[0] = replace(cluster.lost[0], lost_at=time.monotonic() - 301)
+    assert [one.node for one in ledger.grow(cluster, rooms).new] == [lost.node]

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from occamctl.gateway import notebook_service as notebook
-from occamctl.gateway.settings import Quotas, Settings
+from occamctl.gateway.quotas import Quotas
+from occamctl.gateway.settings import Settings
 from occamctl.plan import desired
 from occamctl.spark import clusters
 from occamctl.spec import names
@@ -17,6 +18,13 @@ from .test_ledger import facts
 
 GIB = 1 << 30
 SECRET = "s3cret-of-the-cluster-0000"
+QUOTAS = {
+    "student": {"workers": 4},
+    "instructor": {"workers": 16},
+    "groups": {"phd": {"workers": 8, "guarantee": 1, "together": {"workers": 20}}, "msc": {"workers": 5}},
+    "users": {"bob": {"workers": 1}},
+    "course": {"workers": 50},
+}
 SETTINGS = Settings(
     course="ml-2026",
     version="0.1",
@@ -29,7 +37,7 @@ SETTINGS = Settings(
     notebook_memory=4 * GIB,
     worker_cpus=1,
     worker_memory=2 * GIB,
-    quotas=Quotas(4, 16, {"phd": 8, "msc": 5}),
+    quotas=Quotas.of(QUOTAS),
 )
 USER = "Anna.Rossi@unito.it"
 HOME = notebook.Home("1f2e", "node-1", "new")
@@ -92,9 +100,24 @@ def test_a_connect_driver_gets_its_configuration_as_a_secret() -> None:
     assert SECRET not in repr(made)
 
 
+def test_an_application_runs_once_and_its_words_are_in_a_secret() -> None:
+    site, told = SETTINGS.site, replace(facts(driver="application"), driver_host="tasks.x", driver_port=7078)
+    made = clusters.driver(site, told, "node-1", "10.186.4.0/26")
+    assert (made.user, made.cap_drop, made.cap_add, made.restart) == ("1000", ("ALL",), (), "none")
+    assert [one.target.rpartition("/")[2] for one in made.secrets] == ["driver.conf", "driver-token", "application"]
+    secrets = clusters.driver_secrets(site, told, SECRET, "token", conf={"spark.x": "y"}, packed=b"my words")
+    assert {one.name for one in made.secrets} == {one.name for one in secrets}
+    assert secrets[2].data == b"my words"
+    assert b"spark.x y\n" in secrets[0].data
+    assert "my words" not in repr(secrets)
+    assert clusters.driver(site, replace(told, driver="connect"), "node-1", "10.186.4.0/26").restart == "any"
+    assert {one.name for one in secrets} < set(clusters.Secrets.of(site, told).in_order)  # all of them are removed
+
+
 def test_what_a_cluster_is_can_be_read_back_from_its_label() -> None:
-    asked = facts(USER, "lab", next_id=9, ending=True, declared=True, notebook="task-1")
-    assert clusters.Facts(**json.loads(clusters.secret(SETTINGS.site, asked, SECRET).labels[clusters.FACTS])) == asked
+    more = {"adaptive": (1, 6), "profiles": (clusters.Profile(1, 2, 4, 8 * GIB),), "groups": ("phd",)}
+    asked = facts(USER, "lab", next_id=9, ending=True, declared=True, notebook="task-1", **more)
+    assert clusters.Facts.read(clusters.secret(SETTINGS.site, asked, SECRET).labels[clusters.FACTS]) == asked
 
 
 def test_the_longest_names_fit() -> None:
@@ -113,7 +136,14 @@ def test_the_longest_names_fit() -> None:
         ("anna", ["phd", "msc", "other"], 8),
         ("anna", ["instructor", "phd"], 16),
         ("course", [], 16),
+        ("bob", ["phd"], 1),
     ],
 )
 def test_quota(owner: str, groups: list[str], limit: int) -> None:
-    assert SETTINGS.quotas.workers(owner, groups) == limit
+    assert SETTINGS.quotas.rights(owner, groups).limits.workers == limit
+
+
+def test_shared_limits_are_those_of_the_group_and_of_the_course() -> None:
+    rights = SETTINGS.quotas.rights("anna", ["student", "phd"])
+    assert rights.guarantee == 1
+    assert [(one.called, one.limits.workers) for one in rights.shared] == [("group phd", 20), ("the course", 50)]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,8 +12,11 @@ import pytest
 from occamctl.engine.swarm import Node, Task
 from occamctl.errors import DoesNotFit
 from occamctl.gateway.last_words import one_line
-from occamctl.gateway.notebooks import least_loaded
+from occamctl.gateway.ledger import Ledger, Worker
+from occamctl.gateway.notebooks import Notebooks, least_loaded
+from occamctl.gateway.quotas import Quotas
 from occamctl.gateway.sight import Seen
+from occamctl.spec.names import Names
 
 GIB = 1 << 30
 
@@ -46,9 +52,20 @@ def test_room_is_what_live_tasks_of_anybody_leave() -> None:
     assert (room.node, room.cpus, room.memory) == ("a", 2, 4 * GIB)
 
 
+def test_only_nodes_with_walls_take_students_containers() -> None:
+    keeper = {"Spec": {"Name": "ml-walls", "Labels": {"occam.kind": "walls"}}}
+    nodes, tasks = [node("a"), node("b"), node("c")], {"ml-walls": [task("a"), task("b", "starting")]}
+    assert [one.id for one in seen(nodes, tasks, [keeper]).open_nodes()] == ["a"]
+    assert [room.node for room in seen(nodes, tasks, [keeper]).rooms()] == ["a"]
+    assert least_loaded(seen(nodes, tasks, [keeper]), {}, GIB) == "a"
+    assert [one.id for one in seen(nodes, tasks).open_nodes()] == ["a", "b", "c"], "the twin: nobody keeps walls"
+
+
 def test_a_node_that_is_gone_counts_as_down() -> None:
-    look = seen([node("a"), node("b", state="down")], {})
+    look = seen([node("a"), node("b", state="down"), node("c", state="unknown")], {})
     assert [look.down(one) for one in ("a", "b", "never")] == [False, True, True]
+    assert not look.down("c"), "a new leader has not heard it yet"
+    assert [one.id for one in look.open_nodes()] == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -82,3 +99,16 @@ def test_no_node_no_home() -> None:
 
 def test_a_containers_words_stay_one_line_of_our_log() -> None:
     assert one_line("failed\n  2026 INFO all is well\x1b[2J") == "failed |   2026 INFO all is well\\x1b[2J"
+
+
+def test_a_notebook_on_a_host_that_is_down_holds_nothing() -> None:
+    nothing: Any = None
+    settings: Any = SimpleNamespace(notebook_cpus=2, notebook_memory=2 * GIB, names=Names("ml"))
+    ledger = Ledger("ml", Worker(1, GIB), Quotas.of({"student": {}, "instructor": {}, "groups": {}, "users": {}}))
+    notebooks = Notebooks(nothing, settings, nothing, nothing, ledger)
+    name, mine = Names("ml").notebook("x"), notebook("x", "a")
+    mine["Spec"] |= {"Name": name, "Mode": {"Replicated": {"Replicas": 1}}}
+    for state, held in (("ready", ["x"]), ("unknown", ["x"]), ("down", []), ("ready", ["x"])):
+        there = seen([node("a", state=state)], {name: [task("a")]}, [mine])
+        notebooks.count(replace(there, began=time.monotonic() + 1))
+        assert ledger.notebooks == held, state

@@ -35,7 +35,7 @@ def test_a_connect_driver_needs_no_address() -> None:
         ({"workers": 2.0}, "workers: not a whole number"),
         ({"workers": None}, "workers: not a whole number"),
         ({"memory": 1000}, "less than Spark needs"),
-        ({"driver": "standalone"}, "neither notebook nor connect"),
+        ({"driver": "standalone"}, "none of notebook, connect, application"),
         ({"driver_host": "evil.example.org"}, "not an IPv4 address"),
         ({"driver_host": "10.0.0.1 --conf x"}, "not an IPv4 address"),
         ({"driver_port": 0}, "port where the driver listens is missing"),

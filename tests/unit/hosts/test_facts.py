@@ -54,6 +54,24 @@ def test_ubuntu_with_gpus_and_a_vpn() -> None:
     assert facts.gpus[0] == Gpu("GPU-7f0c1c2e-6a51-4a2b-9d5c-0b6f6f3a1e11", "NVIDIA A100-SXM4-40GB", 40 << 30)
 
 
+def test_addresses_are_the_hosts_own_and_not_its_engines() -> None:
+    facts = parse(printed("ubuntu-24.04-gpus-written-by-hand"))
+    assert facts.addresses == ("10.8.0.6", "130.168.1.77")
+    assert parse(printed("debian-12-pretend-host")).addresses == ("10.99.2.11",)
+
+
+def test_ipv6_addresses_that_stay() -> None:
+    rows = (
+        "00000000000000000000000000000001 01 80 10 80       lo\n"
+        "20010db8000000000000000000000077 02 40 00 80     eth0\n"
+        "20010db80000000000000000abcdef01 02 40 00 01     eth0\n"
+        "fe80000000000000025056fffe000001 02 40 20 80     eth0\n"
+        "fd000000000000000000000000000001 05 40 00 80  docker0\n"
+    )
+    text = printed("debian-12-pretend-host").replace("== tcp\n", f"== address6\n{rows}\n== tcp\n")
+    assert parse(text).addresses == ("10.99.2.11", "2001:db8::77")
+
+
 @pytest.mark.parametrize(
     "said", [BROKEN_DRIVER, "", "No devices were found\n", "GPU-1, NVIDIA GB10, [N/A]\n", "a, b, c, d\n"]
 )

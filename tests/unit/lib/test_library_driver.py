@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from occam import driver
+from occam import driver, keeper, kept
 from occam.errors import NotStarted
 
 SECRET = {"spark.authenticate.secret": "s3cret-s3cret-s3cret", "spark.driver.memory": "768m"}
@@ -36,13 +36,19 @@ def test_a_secret_file_is_its_owners_and_never_overwritten(tmp_path: Path) -> No
         driver._write(tmp_path / "token", "another")
 
 
-def test_what_killed_kernels_left_is_removed_and_what_lives_stays(
+def test_what_killed_keepers_left_is_removed_and_what_lives_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dead = int(Path("/proc/sys/kernel/pid_max").read_text()) + 1
-    alive = os.getpid()
-    for name in (f"occam-{dead}-a", f"occam-{alive}-b", "occam-notes-c"):
-        (tmp_path / name).mkdir()
-    monkeypatch.setattr(driver, "_TMPFS", tmp_path)
-    driver._forget_the_dead()
-    assert sorted(left.name for left in tmp_path.iterdir()) == sorted([f"occam-{alive}-b", "occam-notes-c"])
+    starting, left, kept_on, other = (
+        tmp_path / name
+        for name in (f"occam-driver-{os.getpid()}-a", f"occam-driver-{dead}-b", f"occam-driver-{dead}-c", "occam-notes")
+    )
+    for folder in (starting, left, kept_on, other):
+        folder.mkdir()
+    monkeypatch.setattr(kept, "TMPFS", tmp_path)
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(str(kept_on / keeper.DOOR))
+        door.listen()
+        kept.forget_the_dead()
+    assert sorted(tmp_path.iterdir()) == sorted([starting, kept_on, other])

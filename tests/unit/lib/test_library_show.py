@@ -7,7 +7,7 @@ from typing import Any
 import occam
 import pytest
 from occam import cluster, show
-from occam.progress import Progress
+from occam.meter import Progress
 
 
 def answer(**more: Any) -> dict[str, Any]:
@@ -63,12 +63,12 @@ def test_progress_outside_of_a_notebook_prints_what_changed_once(capsys: pytest.
         progress.update(cluster.from_answer(answer()), 1, now=True)
     progress.driver_ready = True
     progress.update(cluster.from_answer(answer()), 2, now=True)
-    progress.done("<Spark>", "<b>Spark</b>")
+    progress.done(cluster.from_answer(answer()), 2, "/user/anna/proxy/20001/jobs/")
     assert capsys.readouterr().err.splitlines() == [
         "lab: asking for 3 workers",
         "lab: driver starting · 1 of 3 workers · no suitable node",
         "lab: driver ready · 2 of 3 workers · no suitable node",
-        "<Spark>",
+        "lab: 2 workers on node1, node2, after 0 s",
     ]
 
 
@@ -80,4 +80,4 @@ def test_importing_the_library_does_not_load_pyspark() -> None:
     script = "import sys, occam; sys.exit('pyspark' in sys.modules or 'pandas' in sys.modules)"
     folder = Path(occam.__file__).parents[1]
     assert subprocess.run([sys.executable, "-c", script], cwd=folder, timeout=30).returncode == 0
-    assert {"spark", "clusters", "quota", "stop", "data"} <= set(dir(occam))
+    assert {"spark", "clusters", "quota", "stop", "data", "progress"} <= set(dir(occam))

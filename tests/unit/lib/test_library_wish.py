@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from occam.errors import Refused
-from occam.wish import Wish, size
+from occam.wish import Wish, seconds, size
 
 
 def wish(**more: object) -> Wish:
@@ -26,22 +29,23 @@ def test_what_is_no_size_is_refused_with_an_example(text: str) -> None:
         size(text)
 
 
-@pytest.mark.parametrize("workers", [0, -1, 2.5, "2", True, None])
+@pytest.mark.parametrize("workers", [0, -1, 2.5, "2", True])
 def test_workers_are_a_whole_number(workers: object) -> None:
     with pytest.raises(Refused, match="whole number"):
         wish(workers=workers)
 
 
 def test_the_request_leaves_the_courses_own_sizes_to_the_gateway() -> None:
-    assert wish().request("10.0.0.5", 20001, "k1") == {
+    assert wish().request("10.0.0.5", 20001, 20002, "k1") == {
         "name": "lab",
         "workers": 2,
         "driver": "notebook",
         "driver_host": "10.0.0.5",
         "driver_port": 20001,
+        "ui_port": 20002,
         "kernel": "k1",
     }
-    asked = wish(cores=2, memory="3G").request("10.0.0.5", 20001, "")
+    asked = wish(cores=2, memory="3G").request("10.0.0.5", 20001, 20002, "")
     assert (asked["cores"], asked["memory"]) == (2, 3 << 30)
 
 
@@ -66,7 +70,63 @@ def test_a_setting_cannot_bring_another_one(key: str, value: str) -> None:
         wish(conf={key: value})
 
 
-def test_only_the_number_of_workers_may_differ_while_it_runs() -> None:
-    assert wish(workers=2).same_size(wish(workers=4))
-    assert not wish().same_size(wish(memory="4G"))
-    assert not wish().same_size(wish(conf={"spark.a": "1"}))
+def test_only_what_was_asked_for_and_differs_stands_in_the_way() -> None:
+    runs = wish(cores=1, memory="2G", conf={"spark.a": "1"})
+    assert runs.differences(wish(workers=4)) == []
+    assert runs.differences(wish(memory="2G", conf={"spark.a": 1})) == []
+    assert runs.differences(wish(cores=2, memory="4G", gpu=1, conf={"spark.b": "1"})) == [
+        "cores",
+        "memory",
+        "gpu",
+        "spark.b",
+    ]
+
+
+def test_what_was_left_away_becomes_what_the_gateway_gave() -> None:
+    granted = wish(workers=None).granted({"cores": 1, "memory": 2 << 30})
+    assert (granted.workers, granted.cores, granted.memory) == (2, 1, 2 << 30)
+    assert Wish.from_json(json.loads(json.dumps(granted.as_json()))) == granted
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"), [("90s", 90), ("5m", 300), ("1h", 3600), (30, 30), (0, 0), ("1.5m", 90), (2.5, 2.5)]
+)
+def test_times(text: str | float, amount: float) -> None:
+    assert seconds(text) == amount
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-5m", "5 days", True])
+def test_what_is_no_time_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(Refused, match="5m"):
+        seconds(text)
+
+
+def test_an_adaptive_cluster_begins_small_and_stays_within_its_bounds() -> None:
+    asked = wish(workers=None, adaptive=(1, 6))
+    assert asked.first_workers == 1
+    assert asked.request("10.0.0.5", 20001, 20002, "")["adaptive"] == [1, 6]
+    assert wish(workers=9, adaptive=(1, 6)).first_workers == 6
+    assert Wish.from_json(json.loads(json.dumps(asked.as_json()))) == asked
+
+
+@pytest.mark.parametrize("adaptive", [(6, 1), (0, 2), (1,), 3, (1, "2")])
+def test_bounds_are_two_whole_numbers_the_smaller_first(adaptive: object) -> None:
+    with pytest.raises(Refused):
+        wish(adaptive=adaptive)
+
+
+def test_libraries_become_settings_of_spark(tmp_path: Path) -> None:
+    jar = tmp_path / "mine.jar"
+    jar.touch()
+    asked = wish(packages=["org.example:thing_2.13:1.0"], jars=[str(jar), "https://example.org/other.jar"], gpu=1)
+    assert asked.conf == {
+        "spark.jars.packages": "org.example:thing_2.13:1.0",
+        "spark.jars": f"{jar},https://example.org/other.jar",
+    }
+    assert asked.request("10.0.0.5", 20001, 20002, "")["gpus"] == 1
+
+
+@pytest.mark.parametrize("more", [{"jars": ["/nowhere.jar"]}, {"jars": "a.jar"}, {"packages": ["a:b"]}, {"gpu": -1}])
+def test_libraries_that_cannot_be_are_refused(more: dict[str, object]) -> None:
+    with pytest.raises(Refused):
+        wish(**more)

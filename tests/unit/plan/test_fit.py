@@ -12,8 +12,8 @@ from occamctl.plan.fit import Room, capacity, place
 GIB = 1 << 30
 
 
-def room(name: str, cpus: float, memory: float, held: int = 0) -> Room:
-    return Room(f"id-{name}", name, cpus, int(memory * GIB), held)
+def room(name: str, cpus: float, memory: float, held: int = 0, lost: int = 0) -> Room:
+    return Room(f"id-{name}", name, cpus, int(memory * GIB), held, lost)
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,8 @@ def room(name: str, cpus: float, memory: float, held: int = 0) -> Room:
         (2, [room("a", 2, 8), room("b", 2, 4)], ["a", "b"]),  # two hosts, though both would fit on a
         (3, [room("a", 4, 8), room("b", 1, 2)], ["a", "b", "a"]),
         (1, [room("a", 4, 8, held=1), room("b", 1, 2)], ["b"]),  # a has one of the cluster already
+        (1, [room("a", 4, 8, lost=1), room("b", 1, 2, held=1)], ["b"]),  # one was lost on a
+        (2, [room("a", 4, 8, lost=1), room("b", 1, 2, held=1)], ["b", "a"]),  # and b takes no more
         (2, [room("a", 0.5, 8), room("b", 2, 8)], ["b", "b"]),
         (2, [room("a", 2, 1.9), room("b", 2, 4)], ["b", "b"]),
         (1, [room("b", 2, 4), room("a", 2, 4)], ["a"]),  # equals: by name

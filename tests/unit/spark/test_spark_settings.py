@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,9 +25,31 @@ def driver(kind: str = "notebook", **more: object) -> Driver:
 
 
 def conf(
-    kind: str = "notebook", *, workers: int = 2, cores: int = 1, memory: str = "2G", **more: object
+    kind: str = "notebook",
+    *,
+    workers: int = 2,
+    cores: int = 1,
+    memory: str = "2G",
+    adaptive: tuple[int, int] | None = None,
+    **more: object,
 ) -> dict[str, str]:
-    return settings.driver_conf(driver(kind, **more), workers=workers, cores=cores, memory=size(memory))
+    sizes = {"workers": workers, "cores": cores, "memory": size(memory)}
+    return settings.driver_conf(driver(kind, **more), **sizes, adaptive=adaptive)
+
+
+def function(name: str) -> str:
+    """The text of a function of the executors' script."""
+    found = re.search(rf"^{name}\(\) \{{.*?^\}}", EXECUTOR.read_text(), re.MULTILINE | re.DOTALL)
+    assert found
+    return found[0]
+
+
+def script_heap(memory: int, heap: int = 0) -> str:
+    told = f"OCCAM_MEMORY={memory}\n" + (f"OCCAM_HEAP={heap}\n" if heap else "")
+    script = f"{told}{function('heap')}\nheap"
+    return subprocess.run(
+        ["bash", "-uc", script], capture_output=True, text=True, check=True, timeout=10
+    ).stdout.strip()
 
 
 @pytest.mark.parametrize(
@@ -37,11 +61,12 @@ def test_half_of_a_worker_is_heap_but_never_less_than_spark_needs(memory: str, h
 
 @pytest.mark.parametrize("memory", ["768M", "1G", "1500M", "2G", "7G"])
 def test_the_executors_script_does_the_same_sum(memory: str) -> None:
-    heap = re.search(r"^heap\(\) \{.*?^\}", EXECUTOR.read_text(), re.MULTILINE | re.DOTALL)
-    assert heap
-    script = f"OCCAM_MEMORY={size(memory)}\n{heap[0]}\nheap"
-    said = subprocess.run(["bash", "-uc", script], capture_output=True, text=True, check=True, timeout=10)
-    assert said.stdout.strip() == f"{settings.heap(size(memory))}m"
+    assert script_heap(size(memory)) == f"{settings.heap(size(memory))}m"
+
+
+def test_a_profiles_own_heap_goes_before_the_half() -> None:
+    assert script_heap(size("4G"), size("3G")) == "3072m"
+    assert script_heap(size("4G"), size("100M")) == "480m"
 
 
 @pytest.mark.parametrize(("memory", "heap"), [("512M", 512), ("4G", 1024), ("64G", 8192)])
@@ -113,3 +138,59 @@ def test_a_connect_server_that_restarts_keeps_its_cluster() -> None:
 def test_a_small_cluster_does_not_shuffle_into_two_hundred_pieces() -> None:
     assert conf(workers=1)["spark.sql.shuffle.partitions"] == "16"
     assert conf(workers=8, cores=2)["spark.sql.shuffle.partitions"] == "64"
+    assert conf(workers=1, adaptive=(1, 8))["spark.sql.shuffle.partitions"] == "32", "it may grow"
+
+
+def test_a_cluster_is_fixed_unless_it_is_adaptive() -> None:
+    told = conf(workers=3)
+    assert told["spark.dynamicAllocation.enabled"] == "false"
+    assert told["spark.executor.instances"] == "3"
+    assert conf(workers=0)["spark.executor.instances"] == "1", "spark-submit refuses to start with 0"
+
+
+@pytest.mark.parametrize(("workers", "bounds", "first"), [(2, (1, 4), "2"), (9, (1, 4), "4"), (0, (2, 4), "2")])
+def test_an_adaptive_cluster_stays_within_its_bounds(workers: int, bounds: tuple[int, int], first: str) -> None:
+    told = conf(workers=workers, adaptive=bounds)
+    assert told["spark.dynamicAllocation.enabled"] == "true"
+    assert told["spark.dynamicAllocation.initialExecutors"] == first
+    assert told["spark.dynamicAllocation.minExecutors"] == str(bounds[0])
+    assert told["spark.dynamicAllocation.maxExecutors"] == str(bounds[1])
+    assert "spark.executor.instances" not in told, "Spark would take it for another lower bound"
+
+
+@pytest.mark.parametrize("bounds", [(-1, 2), (3, 2), (0, 0)])
+def test_bounds_that_make_no_sense_are_refused(bounds: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="adaptive"):
+        conf(adaptive=bounds)
+
+
+def test_what_an_idle_executor_holds_moves_to_the_others() -> None:
+    """Spark warns of shuffle tracking beside it, which would keep idle executors for as long as a table is in reach."""
+    told = conf(adaptive=(1, 4))
+    assert told["spark.dynamicAllocation.shuffleTracking.enabled"] == "false"
+    assert told["spark.storage.decommission.shuffleBlocks.enabled"] == "true"
+    assert told["spark.storage.decommission.rddBlocks.enabled"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("environment", "wanted", "said"),
+    [
+        ("DOCKER_RESOURCE_NVIDIA-GPU=GPU-a,GPU-b", 2, ["GPU-a", "GPU-b"]),
+        ("DOCKER_RESOURCE_gpu=GPU-a DOCKER_RESOURCE_FPGA=x", 1, ["GPU-a"]),
+        ("DOCKER_RESOURCE_NVIDIA-GPU=GPU-a", 2, None),
+        ("HOME=/", 1, None),
+    ],
+)
+def test_swarms_gpus_are_written_as_sparks_resources_file(
+    environment: str, wanted: int, said: list[str] | None, tmp_path: Path
+) -> None:
+    script = f'PYSPARK_PYTHON="{sys.executable}" OCCAM_GPUS={wanted}\n{function("gpus")}\ngpus "{tmp_path}/file"'
+    told = ["env", *environment.split(" "), "bash", "-uc", script]
+    done = subprocess.run(told, capture_output=True, text=True, timeout=10)
+    if said is None:
+        assert done.returncode
+        assert "the engine gave" in done.stderr
+        return
+    assert done.returncode == 0, done.stderr
+    (resource,) = json.loads((tmp_path / "file").read_text())
+    assert resource == {"id": {"componentName": "spark.executor", "resourceName": "gpu"}, "addresses": said}

@@ -164,6 +164,18 @@ notebook: {cpu_limit: 1.5, mem_limit: 512M, idle_timeout: 0}
             "did you mean 'phd'?",
         ),
         (
+            "quotas: {users: {ana: {workers: 2}}}\nstudents: [anna]\n",
+            "occam.yaml:3:18",
+            "quotas.users.ana: ana is not in the course",
+            "did you mean 'anna'?",
+        ),
+        (
+            "quotas: {student: {workers: 2, guarantee: 3}}\n",
+            "occam.yaml:3:10",
+            "quotas.student: guarantee (3) is more than workers (2)",
+            "",
+        ),
+        (
             "image: {pip: ['--index-url=http://x']}\n",
             "occam.yaml:3:15",
             "image.pip[0]: '--index-url=http://x' is not a Python package",
