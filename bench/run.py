@@ -1,24 +1,36 @@
 """`make bench`: how fast and how large, each as a ratio to a peer that runs beside it, interleaved, medians.
 
 python bench/run.py            everything that can be measured here
-python bench/run.py start      only what is named: start, course, demo
+python bench/run.py start      only what is named: start, gateway, spark, job, course, demo
 """
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import demo
+import gateway
+import job
+import spark
 import start
 from side_by_side import show
 
 import course
 
-PARTS = {"start": start.measure, "course": course.measure, "demo": demo.measure}
+PARTS = {
+    "start": start.measure,
+    "gateway": gateway.measure,
+    "spark": spark.measure,
+    "job": job.measure,
+    "course": course.measure,
+    "demo": demo.measure,
+}
 
 
 def main(wanted: list[str]) -> int:
     """The exit status: 1 when a figure is over its limit."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # whatever is up is taken down, as after Ctrl-C
     lines = [line for name, measure in PARTS.items() if not wanted or name in wanted for line in measure()]
     show(lines)
     return int(any(line.over for line in lines))
