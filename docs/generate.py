@@ -174,6 +174,10 @@ def exit_codes() -> str:
         "Errors are on standard error: what is wrong and where, and, in a second line, how to mend it. With `--debug`",
         "before the command the traceback follows. `occamctl validate -o json` gives them as data on standard output.",
         "",
+        "`occamctl spark submit` and `occamctl notebook exec` end with the exit code of the program that they ran,",
+        "whatever it is, once it has run. `submit` says so in its last line on standard error; an error of occamctl",
+        "begins with `error:` there. `occamctl spark ui` is ended by Ctrl-C with 0.",
+        "",
     ]
     return GENERATED + "\n".join(lines)
 
