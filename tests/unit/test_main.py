@@ -104,6 +104,39 @@ def test_ctrl_c_while_a_module_is_imported(module: str) -> None:
     assert done.stderr.strip() == "interrupted; run the same command again to go on"
 
 
+def test_ctrl_c_while_a_class_is_made() -> None:
+    code = (
+        "from occamctl.cli import main\n"
+        "class Named:\n"
+        "    def __set_name__(self, *_): raise KeyboardInterrupt\n"
+        "def app(**_): type('Made', (), {'one': Named()})\n"
+        "main.app = app\n"
+        "import sys; sys.argv = ['occamctl', 'status']\n"
+        "from occamctl.__main__ import main as run\nrun()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 130
+    assert done.stderr.strip() == "interrupted; run the same command again to go on"
+
+
+def test_ctrl_c_when_all_is_done_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "occam.yaml").write_text("version: 1\ncourse: ml\n")
+    code = (
+        "import os, signal, sys\n"
+        "class Last:\n"
+        "    def __del__(self, kill=os.kill, me=os.getpid(), number=signal.SIGINT): kill(me, number)\n"
+        "last = Last()\n"
+        "sys.argv = ['occamctl', 'validate']\n"
+        "from occamctl.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "occam.yaml is right." in done.stdout
+
+
 @pytest.mark.parametrize(("kind", "said"), [("TheirExit", ""), ("SystemExit", "interrupted; run the same command")])
 def test_a_programs_own_exit_code_is_handed_on_and_not_taken_for_ours(kind: str, said: str) -> None:
     code = (
