@@ -46,8 +46,10 @@ def _mount(mount: desired.Mount) -> dict[str, Any]:
     return made
 
 
-def _resources(cpus: float, memory: int, pids: int = 0) -> dict[str, int]:
-    made = {"NanoCPUs": int(cpus * 1e9), "MemoryBytes": memory, "Pids": pids}
+def _resources(cpus: float, memory: int, pids: int = 0, generic: tuple[str, ...] = ()) -> dict[str, Any]:
+    made: dict[str, Any] = {"NanoCPUs": int(cpus * 1e9), "MemoryBytes": memory, "Pids": pids}
+    # A service asks for a number, also of resources that have names; the scheduler assigns one by its name.
+    made["GenericResources"] = [{"DiscreteResourceSpec": {"Kind": kind, "Value": 1}} for kind in generic]
     return {key: value for key, value in made.items() if value}
 
 
@@ -82,7 +84,7 @@ def service_json(engine: Engine, wanted: desired.Service) -> dict[str, Any]:
             "ContainerSpec": {key: value for key, value in container.items() if value not in ("", [])},
             "Resources": {
                 "Limits": _resources(wanted.cpu_limit, wanted.mem_limit, wanted.pids_limit),
-                "Reservations": _resources(wanted.cpu_reserve, wanted.mem_reserve),
+                "Reservations": _resources(wanted.cpu_reserve, wanted.mem_reserve, generic=wanted.generic),
             },
             "RestartPolicy": {"Condition": wanted.restart, "Delay": wanted.restart_delay * _SECOND, "MaxAttempts": 0},
             "Placement": {"Constraints": list(wanted.constraints)},

@@ -8,7 +8,7 @@ and so replaces every running task (portainer#1569 has the same symptom).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from docker.errors import APIError, NotFound
@@ -39,6 +39,8 @@ class Node:
     memory: int
     labels: Mapping[str, str]
     leader: bool = False
+    generic: Mapping[str, str] = field(default_factory=dict)
+    """Named generic resources that its engine has, kind to name."""
 
     @property
     def usable(self) -> bool:
@@ -71,6 +73,8 @@ class Task:
     """Network name to address, without the prefix length."""
     configs: tuple[str, ...] = ()
     """Names of the configs that it was started with."""
+    generic: Mapping[str, str] = field(default_factory=dict)
+    """Named generic resources that it was assigned, kind to name."""
 
 
 def in_swarm(engine: Engine) -> dict[str, Any] | None:
@@ -100,6 +104,7 @@ def _node(raw: Mapping[str, Any]) -> Node:
         memory=resources.get("MemoryBytes", 0),
         labels=raw["Spec"].get("Labels") or {},
         leader=bool(raw.get("ManagerStatus", {}).get("Leader")),
+        generic=_generic(resources.get("GenericResources")),
     )
 
 
@@ -242,7 +247,14 @@ def _task(raw: Mapping[str, Any]) -> Task:
             if one.get("Addresses")
         },
         configs=config_names(raw["Spec"]),
+        generic=_generic(raw.get("GenericResources")),
     )
+
+
+def _generic(listed: list[dict[str, Any]] | None) -> dict[str, str]:
+    """Only those with names: of the others the swarm counts how many there are."""
+    named = [one["NamedResourceSpec"] for one in listed or () if "NamedResourceSpec" in one]
+    return {one["Kind"]: one["Value"] for one in named}
 
 
 def config_names(template: Mapping[str, Any]) -> tuple[str, ...]:

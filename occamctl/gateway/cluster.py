@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from occamctl.gateway.leases import Lease
+from occamctl.plan.observed import Gpu
 from occamctl.spark.clusters import Facts
 
 ExecutorState = Literal["pending", "starting", "running", "lost"]
@@ -27,6 +28,7 @@ class Executor:
     made: float | None = None
     running_since: float | None = None
     lost_at: float | None = None
+    gpus: tuple[Gpu, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -221,7 +221,7 @@ class Clusters:
 
     def _start(self, cluster: Cluster, executors: Iterable[Executor], subnet: str) -> None:
         for one in list(executors):
-            made = spark.executor(self._site, cluster.facts, one.number, one.node, subnet, one.profile)
+            made = spark.executor(self._site, cluster.facts, one.number, one.node, subnet, one.profile, one.gpus)
             swarm.ensure_service(self._engine, made)
             one.made = time.monotonic()
 

@@ -19,7 +19,7 @@ from occamctl.gateway.leases import Lease
 from occamctl.gateway.quotas import RESOURCES, Amount, Limits, Quotas, Rights, Shared, called, human
 from occamctl.gateway.refusals import NotKnown
 from occamctl.gateway.shares import Borrowed, take_back
-from occamctl.plan.fit import Room, capacity, place
+from occamctl.plan.fit import Room, Seat, capacity, less, place
 from occamctl.spark.clusters import Facts, Profile
 from occamctl.spec import names
 
@@ -181,7 +181,7 @@ class Ledger:
 
     def _seat_driver(self, cluster: Cluster, rooms: Rooms) -> None:
         facts = cluster.facts
-        cluster.driver_node = place(1, 0, facts.memory, self._rooms(cluster, rooms))[0]
+        cluster.driver_node = place(1, 0, facts.memory, self._rooms(cluster, rooms))[0].node
         host = f"tasks.{self._names.driver(facts.owner, facts.name)}"
         cluster.facts = replace(facts, driver_host=host)
 
@@ -230,7 +230,7 @@ class Ledger:
                 more = max(0, min(asked - size.wanted, most // self.weight(size)))
                 if more:
                     more = self._allowed(cluster, size, more, rights)
-                    more = min(more, capacity(self._rooms(cluster, rooms), size.cores, size.memory))
+                    more = min(more, capacity(self._rooms(cluster, rooms), size.cores, size.memory, size.gpu))
                     most -= more * self.weight(size)
                 cluster.facts = cluster.facts.wanting({size.id: min(asked, size.wanted + more)})
             change = self.grow(cluster, rooms, part=True)
@@ -261,19 +261,19 @@ class Ledger:
                 if not _fit(missing, free):
                     raise self._no_room(cluster, missing, free)
             for size, many in missing:
-                fits = min(many, capacity(free, size.cores, size.memory))
-                nodes = place(fits, size.cores, size.memory, free)
-                for node in nodes:
-                    self._enter(cluster, size, node, tries, change)
-                free = [_less(room, size, nodes.count(room.node)) for room in free]
+                fits = min(many, capacity(free, size.cores, size.memory, size.gpu))
+                seats = place(fits, size.cores, size.memory, free, size.gpu)
+                for seat in seats:
+                    self._enter(cluster, size, seat, tries, change)
+                free = _less(free, size, seats)
             return change
 
     def _missing(self, cluster: Cluster, size: Profile) -> int:
         return size.wanted - sum(one.profile == size.id for one in cluster.executors.values())
 
-    def _enter(self, cluster: Cluster, size: Profile, node: str, tries: int, change: Change) -> None:
+    def _enter(self, cluster: Cluster, size: Profile, seat: Seat, tries: int, change: Change) -> None:
         number = cluster.facts.next_id
-        made = Executor(number, node, tries, size.id)
+        made = Executor(number, seat.node, tries, size.id, gpus=seat.gpus)
         cluster.executors[number] = made
         cluster.facts = replace(cluster.facts, next_id=number + 1)
         change.new.append(made)
@@ -353,7 +353,7 @@ class Ledger:
     def _rooms(self, asking: Cluster | None, rooms: Rooms) -> Iterator[Room]:
         """Room on nodes less what the ledger's own clusters hold there, which the engine may not show yet."""
         used: dict[str, tuple[float, int]] = {}
-        held, lost, now = Counter[str](), Counter[str](), time.monotonic()
+        held, lost, now, gpus = Counter[str](), Counter[str](), time.monotonic(), set[str]()
         if asking:
             held.update(one.node for one in asking.executors.values())
             lost.update(one.node for one in asking.lost if one.lost_at and now - one.lost_at < AVOIDED)
@@ -366,12 +366,14 @@ class Ledger:
             for executor in cluster.executors.values():
                 size = cluster.facts.size(executor.profile)
                 take(executor.node, size.cores, size.memory)
+                gpus.update(one.uuid for one in executor.gpus)
             if cluster.driver_node:
                 take(cluster.driver_node, 0, cluster.facts.memory)
         for room in rooms(self.services()):
             cpus, memory = used.get(room.node, (0.0, 0))
             left = replace(room, cpus=room.cpus - cpus, memory=room.memory - memory)
-            yield replace(left, held=held[room.node], lost=lost[room.node])
+            unheld = tuple(one for one in room.gpus if one.uuid not in gpus)
+            yield replace(left, held=held[room.node], lost=lost[room.node], gpus=unheld)
 
     def free(self, cores: int, memory: int, rooms: Rooms) -> int:
         """How many more workers of this size the hosts would take now."""
@@ -428,11 +430,11 @@ class Ledger:
         rooms, held = list(free), self._holders(but=cluster)
         for size, many in missing:
             try:
-                nodes = place(many, size.cores, size.memory, rooms)
+                seats = place(many, size.cores, size.memory, rooms, size.gpu)
             except DoesNotFit as no:
                 what = f"{no.what}; held: {held}" if held else no.what
                 return DoesNotFit(what, where=cluster.facts.owner, fix=no.fix)
-            rooms = [_less(room, size, nodes.count(room.node)) for room in rooms]
+            rooms = _less(rooms, size, seats)
         raise AssertionError("there was room")
 
     def _holders(self, but: Cluster) -> str:
@@ -468,20 +470,20 @@ def _grows(name: str, before: Amount, asked: Amount) -> bool:
     return bool(getattr(asked, name) > getattr(before, name))
 
 
-def _less(room: Room, size: Profile, many: int) -> Room:
-    return replace(
-        room, cpus=room.cpus - many * size.cores, memory=room.memory - many * size.memory, held=room.held + many
-    )
+def _less(rooms: Iterable[Room], size: Profile, seats: Iterable[Seat]) -> list[Room]:
+    left = {room.node: room for room in rooms}
+    for seat in seats:
+        left[seat.node] = less(left[seat.node], seat, size.cores, size.memory)
+    return list(left.values())
 
 
 def _fit(missing: Sequence[tuple[Profile, int]], free: Sequence[Room]) -> bool:
     """Whether all that is missing has room at once."""
     rooms = list(free)
     for size, many in missing:
-        if capacity(rooms, size.cores, size.memory) < many:
+        if capacity(rooms, size.cores, size.memory, size.gpu) < many:
             return False
-        nodes = place(many, size.cores, size.memory, rooms)
-        rooms = [_less(room, size, nodes.count(room.node)) for room in rooms]
+        rooms = _less(rooms, size, place(many, size.cores, size.memory, rooms, size.gpu))
     return True
 
 
@@ -492,5 +494,10 @@ def _with(free: Sequence[Room], taken: Sequence[tuple[Cluster, Executor]]) -> li
         size = cluster.facts.size(one.profile)
         if one.node in rooms:
             there = rooms[one.node]
-            rooms[one.node] = replace(there, cpus=there.cpus + size.cores, memory=there.memory + size.memory)
+            rooms[one.node] = replace(
+                there,
+                cpus=there.cpus + size.cores,
+                memory=there.memory + size.memory,
+                gpus=there.gpus + one.gpus,
+            )
     return list(rooms.values())

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from occamctl.gateway.settings import Settings
-from occamctl.plan import desired
+from occamctl.plan import desired, gpus
 from occamctl.spec import names
 from occamctl.spec.units import size
 
@@ -96,7 +96,8 @@ def service(
             "OCCAM_USER": user,
             "OCCAM_WORKER_CPUS": str(settings.worker_cpus),
             "OCCAM_WORKER_MEMORY": str(settings.worker_memory),
-        },
+        }
+        | gpus.visible(False),
         user="0",
         cap_add=_CAPABILITIES,
         # The image brings its own init, which runs as the student: the engine's runs as root without CAP_KILL, and so

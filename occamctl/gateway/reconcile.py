@@ -21,6 +21,7 @@ from occamctl.gateway.notebooks import Notebooks
 from occamctl.gateway.settings import Settings
 from occamctl.gateway.sight import Seen, Sight
 from occamctl.gateway.unstick import Unstick
+from occamctl.plan import gpus
 from occamctl.spark import clusters as spark
 from occamctl.spec import names
 
@@ -341,8 +342,14 @@ def _found(facts: spark.Facts, seen: Seen, settings: Settings) -> Cluster:
     cluster.driver_node = spark.node_of(driver) if driver else ""
     cluster.driver_made = time.monotonic() if facts.own_driver else None
     for number, service in spark.numbered(seen.services.values(), facts).items():
-        profile = int(service["Spec"]["Labels"].get(names.PROFILE, 0))
-        cluster.executors[number] = Executor(number, spark.node_of(service), profile=profile, made=time.monotonic())
+        labels = service["Spec"]["Labels"]
+        cluster.executors[number] = Executor(
+            number,
+            spark.node_of(service),
+            profile=int(labels.get(names.PROFILE, 0)),
+            made=time.monotonic(),
+            gpus=gpus.held(labels),
+        )
     cluster.facts = replace(facts, next_id=max([facts.next_id, *(number + 1 for number in cluster.executors)]))
     return cluster
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from occamctl.engine import swarm
 from occamctl.engine.client import Engine
+from occamctl.plan import gpus
 from occamctl.plan.fit import Room
 from occamctl.spec import names
 
@@ -64,11 +65,27 @@ class Seen:
                     used[task.node_id] = (cpus + task.cpus_reserved, memory + task.memory_reserved)
         return used
 
+    def assigned(self, *, but: frozenset[str] = frozenset()) -> frozenset[str]:
+        """UUIDs of GPUs that the swarm has assigned to live tasks; `but` as for `reserved`."""
+        live = (
+            task
+            for service, tasks in self.tasks.items()
+            for task in tasks
+            if service not in but and task.state in swarm.RUNNING_STATES
+        )
+        return frozenset(uuid for task in live for uuid in gpus.uuids(task.generic))
+
     def rooms(self, *, but: frozenset[str] = frozenset()) -> list[Room]:
         """What is free on every node where a student's container may start."""
-        used = self.reserved(but=but)
+        used, taken = self.reserved(but=but), self.assigned(but=but)
         return [
-            Room(node.id, node.hostname, node.cpus - used[node.id][0], node.memory - used[node.id][1])
+            Room(
+                node.id,
+                node.hostname,
+                node.cpus - used[node.id][0],
+                node.memory - used[node.id][1],
+                gpus=tuple(one for one in gpus.usable(node.labels, node.generic) if one.uuid not in taken),
+            )
             for node in self.open_nodes()
         ]
 

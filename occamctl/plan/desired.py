@@ -75,6 +75,9 @@ class Port:
     target: int
 
 
+_NO_GPUS = ("generic", ())
+
+
 @dataclass(frozen=True)
 class Service:
     """A Swarm service with endpoint mode dnsrr; a global one has a task on every node that its constraints allow."""
@@ -110,12 +113,15 @@ class Service:
     replicas: int = 1
     """Of a replicated service."""
     ports: tuple[Port, ...] = ()
+    generic: tuple[str, ...] = ()
+    """Kinds of generic resources that it reserves, one of each: a GPU is a kind of its own (plan/gpus.py)."""
 
     @property
     def spec_hash(self) -> str:
         """Hash of what was asked; the engine fills in defaults, so reading a service back never equals what was sent.
 
-        Replicas do not count: scaling is no change of the service.
+        Replicas do not count: scaling is no change of the service. No generic resources are as if there were no such
+        field: what runs keeps its hash.
         """
-        asked = {key: value for key, value in asdict(self).items() if key != "replicas"}
+        asked = {key: value for key, value in asdict(self).items() if key != "replicas" and (key, value) != _NO_GPUS}
         return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:12]

@@ -7,11 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU as nvidia-smi names it; memory in bytes."""
+    """One GPU, or one MIG instance of one, as nvidia-smi names it.
+
+    memory   bytes
+    profile  of a MIG instance, such as 1g.10gb
+    """
 
     uuid: str
     model: str
     memory: int
+    profile: str = ""
 
 
 @dataclass(frozen=True)

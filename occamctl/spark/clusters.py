@@ -15,7 +15,9 @@ from typing import Any, Literal
 
 from occamctl.engine import ground, swarm
 from occamctl.engine.client import Engine
-from occamctl.plan import desired
+from occamctl.plan import desired, gpus
+from occamctl.plan.gpus import GpuWish
+from occamctl.plan.observed import Gpu
 from occamctl.spark import settings
 from occamctl.spec import names
 
@@ -51,6 +53,7 @@ class Site:
 class Profile:
     """Executors of one size: one of Spark's resource profiles, by its id. Memory in bytes of a container.
 
+    gpus  GPUs of one executor; which ones will do, see plan/gpus.py
     heap  bytes of the JVM's heap, when Spark says it; 0: half of the memory
     """
 
@@ -60,6 +63,14 @@ class Profile:
     memory: int
     gpus: int = 0
     heap: int = 0
+    gpu_model: str = ""
+    gpu_profile: str = ""
+    gpu_memory: int = 0
+
+    @property
+    def gpu(self) -> GpuWish | None:
+        """The GPUs of one executor; None when it has none."""
+        return GpuWish(self.gpus, self.gpu_model, self.gpu_profile, self.gpu_memory) if self.gpus else None
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,7 @@ class Facts:
     memory   bytes of one executor's container
     nonce    tells secrets of this cluster from those of an earlier one with the same name
     wanted   executors of the default profile it should have
-    gpus     GPUs of one executor
+    gpus     GPUs of one executor, and which ones will do, as in Profile
     adaptive fewest and most executors that Spark may ask for; None: a fixed cluster
     profiles other resource profiles of its application, for stages that ask for them
     groups   the hub's groups of its owner
@@ -100,6 +111,9 @@ class Facts:
     adaptive: tuple[int, int] | None = None
     profiles: tuple[Profile, ...] = ()
     groups: tuple[str, ...] = ()
+    gpu_model: str = ""
+    gpu_profile: str = ""
+    gpu_memory: int = 0
 
     def label(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
@@ -123,7 +137,17 @@ class Facts:
     @property
     def sizes(self) -> tuple[Profile, ...]:
         """Every profile, the default one first."""
-        return Profile(0, self.wanted, self.cores, self.memory, self.gpus), *self.profiles
+        usual = Profile(
+            0,
+            self.wanted,
+            self.cores,
+            self.memory,
+            self.gpus,
+            gpu_model=self.gpu_model,
+            gpu_profile=self.gpu_profile,
+            gpu_memory=self.gpu_memory,
+        )
+        return usual, *self.profiles
 
     @property
     def total(self) -> int:
@@ -212,13 +236,25 @@ def driver_conf(site: Site, facts: Facts, driver_memory: int = 0) -> dict[str, s
     )
 
 
-def executor(site: Site, facts: Facts, number: int, node: str, subnet: str, profile: int = 0) -> desired.Service:
-    """One executor: pinned to the node that was chosen for it, never restarted (a lost one gets a new number)."""
+def executor(
+    site: Site,
+    facts: Facts,
+    number: int,
+    node: str,
+    subnet: str,
+    profile: int = 0,
+    held: tuple[Gpu, ...] = (),
+) -> desired.Service:
+    """One executor: pinned to the node that was chosen for it, never restarted (a lost one gets a new number).
+
+    held  the GPUs that were chosen for it: each is a kind of generic resource of its own
+    """
     size = facts.size(profile)
     return desired.Service(
         name=site.names.executor(facts.owner, facts.name, number),
         image=site.image,
-        labels=_labels(site, "executor", facts, executor=str(number), profile=str(profile)),
+        labels=_labels(site, "executor", facts, executor=str(number), profile=str(profile))
+        | ({gpus.HELD: gpus.label(held)} if held else {}),
         command=("occam-executor",),
         env={
             "OCCAM_APP_ID": facts.app_id,
@@ -234,7 +270,8 @@ def executor(site: Site, facts: Facts, number: int, node: str, subnet: str, prof
             **({"OCCAM_HEAP": str(size.heap)} if size.heap else {}),
             "OCCAM_USER": facts.owner,
         }
-        | ({"OCCAM_DRIVER_WAIT": str(_DRIVER_WAIT)} if facts.driver == "application" else {}),
+        | ({"OCCAM_DRIVER_WAIT": str(_DRIVER_WAIT)} if facts.driver == "application" else {})
+        | gpus.visible(bool(held)),
         user=_STUDENT,
         stop_signal="SIGPWR",
         stop_grace=_GRACE,
@@ -247,6 +284,7 @@ def executor(site: Site, facts: Facts, number: int, node: str, subnet: str, prof
         mem_reserve=size.memory,
         pids_limit=_EXECUTOR_PIDS,
         restart="none",
+        generic=tuple(gpus.kind(one.uuid) for one in held),
     )
 
 
@@ -269,7 +307,8 @@ def driver(site: Site, facts: Facts, node: str, subnet: str) -> desired.Service:
             "OCCAM_MEMORY": str(facts.memory),
             "OCCAM_NET_SUBNET": subnet,
             "OCCAM_USER": facts.owner,
-        },
+        }
+        | gpus.visible(False),
         user=_STUDENT,
         secrets=tuple(desired.File(name, target, uid=_STUDENT, gid=_STUDENT) for name, target in files),
         networks=(site.names.net(facts.owner), site.hub_net),

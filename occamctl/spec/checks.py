@@ -9,7 +9,7 @@ from pathlib import Path
 
 from occamctl.spec import names
 from occamctl.spec.complaints import called, find
-from occamctl.spec.course import Course, Student
+from occamctl.spec.course import Course, Host, Student
 from occamctl.spec.nearest import nearest
 from occamctl.spec.tree import Node, Place, Problems, shown
 
@@ -35,6 +35,7 @@ def across(course: Course, root: Node, problems: Problems) -> None:
 class _Checks:
     def __init__(self, course: Course, root: Node, problems: Problems) -> None:
         self.course, self.root, self.problems = course, root, problems
+        self._gpus: dict[str, tuple[int, int]] = {}
 
     def all(self) -> None:
         self.hosts()
@@ -62,11 +63,20 @@ class _Checks:
                     f"{host.hostname} is there twice",
                     f"first in line {self.place('hosts', first).line}",
                 )
+            self.gpus(number, host)
             if host.manager and manager is not None:
                 name = self.course.hosts[manager].hostname
                 self.wrong(("hosts", number, "manager"), f"{name} is the manager already", "one host runs the hub")
             elif host.manager:
                 manager = number
+
+    def gpus(self, number: int, host: Host) -> None:
+        """A GPU is in one host, once."""
+        for index, uuid in enumerate(host.gpus if isinstance(host.gpus, list) else ()):
+            first = self._gpus.setdefault(uuid.lower(), (number, index))
+            if first != (number, index):
+                line = self.place("hosts", first[0], "gpus", first[1]).line
+                self.wrong(("hosts", number, "gpus", index), f"{uuid} is there twice", f"first in line {line}")
 
     def _listed(self) -> Iterator[tuple[tuple[str | int, ...], Student]]:
         for section, people in (("instructors", self.course.instructors), ("students", self.course.students)):

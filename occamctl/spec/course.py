@@ -51,6 +51,7 @@ ClusterName = Annotated[str, AfterValidator(words.cluster_name)]
 NotebookSize = Annotated[Size, AfterValidator(words.at_least("512M"))]
 WorkerSize = Annotated[Size, AfterValidator(words.at_least("768M"))]
 Lease = Annotated[Duration, AfterValidator(words.at_least_seconds(10))]
+Gpus = Annotated[Literal["auto", "none"] | list[Annotated[str, AfterValidator(words.gpu)]], BeforeValidator(words.gpus)]
 Version = Annotated[Literal[1], BeforeValidator(lambda value: 1 if value == "1" else value)]
 
 
@@ -117,7 +118,7 @@ class Host(Section):
     identity_file: FilePath | None = Field(None, description="Instead of ssh.identity_file.")
     proxy_jump: Jump | None = Field(None, description="Instead of ssh.proxy_jump.")
     sudo_password: SecretStr | None = Field(None, description="Instead of ssh.sudo_password.")
-    gpus: Literal["auto", "none"] = Field("auto", description="auto: what is found is shown; none: this host has none.")
+    gpus: Gpus = Field("auto", description="auto: all that are found are lent; none; or a list of GPUs by their UUID.")
     labels: dict[Label, str] = Field({}, description="Labels of this node in the swarm.")
 
     @model_validator(mode="before")

@@ -16,6 +16,7 @@ _LOGIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.@\\-]*\$?")
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+:~-]+)?")
 _IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._:/@-]*")
+_GPU = re.compile(r"(GPU|MIG)-[A-Za-z0-9/-]+")
 _NARROWEST_POOL = 20
 
 
@@ -68,6 +69,20 @@ def host_name(word: str) -> str:
         return word
     fix = "write user: beside hostname:" if "@" in word else "a name, an address, or a Host of ~/.ssh/config"
     raise Unfit(f"{word!r} is not a host name", fix)
+
+
+def gpus(value: object) -> object:
+    """auto, none, or a list; pydantic's own words for a union would name both."""
+    if isinstance(value, list) or value in ("auto", "none"):
+        return value
+    raise Unfit("must be auto, none, or a list of GPUs by their UUID", "see: nvidia-smi -L")
+
+
+def gpu(word: str) -> str:
+    """The UUID of a GPU or of a MIG instance, as `nvidia-smi -L` prints it."""
+    if _GPU.fullmatch(word):
+        return word
+    raise Unfit(f"{word!r} is not the UUID of a GPU, such as GPU-…", "see: nvidia-smi -L")
 
 
 def login(word: str) -> str:
