@@ -97,7 +97,7 @@ def _kind_of(annotation: Any, metadata: typing.Iterable[object] = ()) -> str:
     if annotation in _PLAIN:
         return _PLAIN[annotation]
     inside = [one for one in typing.get_args(annotation) if one is not type(None)]
-    return _kind_of(inside[0]) if inside else annotation.__name__
+    return " or ".join(dict.fromkeys(map(_kind_of, inside))) if inside else annotation.__name__
 
 
 def _many(annotation: Any) -> str:
