@@ -177,19 +177,30 @@ class Spark:
     user     whose cluster; the course's own when left away
     cluster  which one; needed where there are several
     memory   of one worker, such as "4G"; with `cores` left away as the course file says
+    gpu      GPUs of one worker: a number, a model such as "A100", or a MIG profile such as "1g.10gb"
     """
 
     _here: Where
 
     def create(
-        self, name: str, workers: int = 2, *, cores: int = 0, memory: str = "", user: str = ""
+        self,
+        name: str,
+        workers: int = 2,
+        *,
+        cores: int = 0,
+        memory: str = "",
+        gpu: int | str | None = None,
+        user: str = "",
     ) -> dict[str, Any]:
         """A cluster with a driver of its own; waits until its workers run. Raises DoesNotFit, Refused, TookTooLong."""
-        return clusters.create(self._here(), user, name, workers, _size(cores, memory))
+        return clusters.create(self._here(), user, name, workers, _size(cores, memory, gpu))
 
-    def scale(self, workers: int, *, user: str = "", cluster: str = "") -> dict[str, Any]:
-        """Give it so many workers and wait until they run; the course's own is made if needed. Raises DoesNotFit."""
-        return clusters.scale(self._here(), user, cluster, workers)[1]
+    def scale(self, workers: int, *, gpu: int | str | None = None, user: str = "", cluster: str = "") -> dict[str, Any]:
+        """Give it so many workers and wait until they run; the course's own is made if needed. Raises DoesNotFit.
+
+        With `gpu` so many with such GPUs, beside those without.
+        """
+        return clusters.scale(self._here(), user, cluster, workers, gpu)[1]
 
     def list(self, user: str = "") -> list[dict[str, Any]]:
         return clusters.listed(self._here(), user)
@@ -206,6 +217,7 @@ class Spark:
         workers: int = 2,
         cores: int = 0,
         memory: str = "",
+        gpu: int | str | None = None,
         conf: Mapping[str, str] | None = None,
         py_files: Sequence[str | Path] = (),
         name: str = "",
@@ -225,6 +237,7 @@ class Spark:
             workers=workers,
             cores=cores,
             memory=memory,
+            gpu=gpu,
             conf=conf,
             py_files=py_files,
             name=name,
@@ -244,6 +257,7 @@ class Spark:
         workers: int = 2,
         cores: int = 0,
         memory: str = "",
+        gpu: int | str | None = None,
         conf: Mapping[str, str] | None = None,
         py_files: Sequence[str | Path] = (),
         name: str = "",
@@ -252,7 +266,7 @@ class Spark:
         """As `submit`, but returns at once: `status` and `logs` tell how it goes, and for ten minutes how it went."""
         files = [Path(one) for one in py_files]
         asked = applications.Application(Path(program), tuple(arguments), files, conf or {})
-        size = _size(cores, memory)
+        size = _size(cores, memory, gpu)
         return applications.submit(self._here(), user, asked, name=name, workers=workers, size=size)
 
     def logs(self, *, user: str = "", cluster: str = "", worker: str = "", tail: int = 200) -> str:
@@ -270,8 +284,8 @@ class Spark:
         clusters.delete(self._here(), user, cluster)
 
 
-def _size(cores: int, memory: str) -> clusters.Size:
+def _size(cores: int, memory: str, gpu: int | str | None) -> clusters.Size:
     try:
-        return clusters.Size(cores, bytes_of(memory) if memory else 0)
+        return clusters.Size(cores, bytes_of(memory) if memory else 0, gpu)
     except ValueError as error:
         raise SpecError(str(error), where="memory") from None

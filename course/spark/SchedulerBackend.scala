@@ -1,6 +1,6 @@
 package org.apache.spark.scheduler.cluster.occam
 
-import java.util.concurrent.{RejectedExecutionException, TimeUnit}
+import java.util.concurrent.{ConcurrentHashMap, RejectedExecutionException, TimeUnit}
 import java.util.concurrent.atomic.{AtomicBoolean, AtomicInteger}
 
 import scala.collection.mutable
@@ -51,6 +51,8 @@ class OccamSchedulerBackend(scheduler: TaskSchedulerImpl, sc: SparkContext, gate
   private val caller = ThreadUtils.newDaemonSingleThreadScheduledExecutor("occam-gateway")
   private val ranJobs = new AtomicBoolean(false)
   private val waiting = new AtomicInteger(0)
+  /** Resource profile of each stage that is not done. */
+  private val stages = new ConcurrentHashMap[Int, Int]()
   @volatile private var wanted = SchedulerBackendUtils.getInitialTargetExecutorNumber(conf)
 
   // From here on only the caller's thread reads and writes.
@@ -70,6 +72,11 @@ class OccamSchedulerBackend(scheduler: TaskSchedulerImpl, sc: SparkContext, gate
 
   override def start(): Unit = {
     super.start()
+    sc.addSparkListener(new SparkListener {
+      override def onStageSubmitted(one: SparkListenerStageSubmitted): Unit =
+        stages.put(one.stageInfo.stageId, one.stageInfo.resourceProfileId)
+      override def onStageCompleted(one: SparkListenerStageCompleted): Unit = stages.remove(one.stageInfo.stageId)
+    })
     if (heartbeat > 0) {
       sc.addSparkListener(new SparkListener {
         override def onJobStart(started: SparkListenerJobStart): Unit = ranJobs.set(true)
@@ -134,7 +141,15 @@ class OccamSchedulerBackend(scheduler: TaskSchedulerImpl, sc: SparkContext, gate
       told = if (said.ok) asked else Map.empty
       granted = if (said.ok) asked else Map.empty // unless it says otherwise:
       if (said.ok) count(said.body)
+      if (said.ok) giveUp(said.body.path("never"))
       note("asking for executors", said, s"${granted.values.sum} of ${asked.values.sum} granted for now", granted != asked)
+    }
+  }
+
+  /** Stages that need a worker which will never come would wait for ever: they fail, and say why. */
+  private def giveUp(never: JsonNode): Unit = never.properties().asScala.foreach { one =>
+    stages.asScala.collect { case (stage, profile) if profile == one.getKey.toInt => stage }.foreach { stage =>
+      sc.cancelStage(stage, s"no worker for it will come: ${one.getValue.asText()}")
     }
   }
 

@@ -85,8 +85,7 @@ def submit(
         "name": name or new_name(application.main),
         "workers": workers,
         "driver": "application",
-        "cores": size.cores,
-        "memory": size.memory,
+        **size.body(),
         "application": application.body(),
     }
     owner = owner or names.COURSE_OWNER

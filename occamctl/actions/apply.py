@@ -64,7 +64,7 @@ class Site:
     @cached_property
     def want(self) -> Desired:
         course = self.session.course
-        tags = Tags(images.hub_image().tag, images.notebook_image(course.image).tag)
+        tags = Tags(*(one.tag for one in images.of_course(course.image)))
         fingerprint = next(iter(self.tls), "").rpartition("-")[2]
         return want(course, tags, fingerprint)
 
@@ -88,8 +88,7 @@ class Site:
 
     @perform.register
     def _(self, step: steps.BuildImage, say: Callable[[str], None]) -> None:
-        course = self.session.course
-        built = next(one for one in (images.hub_image(), images.notebook_image(course.image)) if one.tag == step.tag)
+        built = next(one for one in images.of_course(self.session.course.image) if one.tag == step.tag)
         images.ensure_built(self.builder or self.session.manager, built, say)
 
     @perform.register

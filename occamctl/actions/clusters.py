@@ -25,10 +25,18 @@ _MAKE, _REMOVE = 90, 150
 
 @dataclass(frozen=True)
 class Size:
-    """Size of one worker; 0 means what the course file says. Memory in bytes."""
+    """Size of one worker; 0 means what the course file says. Memory in bytes.
+
+    gpu  its GPUs, as the gateway takes them: a number, a model or a MIG profile; None: none
+    """
 
     cores: int = 0
     memory: int = 0
+    gpu: int | str | None = None
+
+    def body(self) -> dict[str, Any]:
+        """Its part of a request for a cluster."""
+        return {"cores": self.cores, "memory": self.memory, "gpu": self.gpu}
 
 
 USUAL = Size()
@@ -67,16 +75,23 @@ def create(
     Raises DoesNotFit, Refused when the name is taken, TookTooLong, and OccamError with the reason when it failed.
     """
     owner = owner or names.COURSE_OWNER
-    body = {"name": name, "workers": workers, "driver": "connect", "cores": size.cores, "memory": size.memory}
+    body = {"name": name, "workers": workers, "driver": "connect", **size.body()}
     say("", f"asking for {workers} workers")
     session.gateway.post(f"{of(owner)}/clusters", body, timeout=_MAKE)
     return _until_ready(session, owner, name, say)
 
 
 def scale(
-    session: Session, owner: str, name: str, workers: int, say: Say = lambda where, what: None
+    session: Session,
+    owner: str,
+    name: str,
+    workers: int,
+    gpu: int | str | None = None,
+    say: Say = lambda where, what: None,
 ) -> tuple[int, Cluster]:
     """Give a cluster `workers` workers and wait until they run. Returns how many it had, and the cluster.
+
+    gpu  as in Size: so many workers with these GPUs, beside those without
 
     The course's own cluster is made when it is not there. Raises as `create` and `find` do.
     """
@@ -87,10 +102,13 @@ def scale(
     if there["state"] in OVER:
         if owner not in ("", names.COURSE_OWNER):
             raise SpecError(f"has no cluster {name!r}", where=owner, fix=f"occamctl spark create --user {owner} {name}")
-        return 0, create(session, owner, name or OWN_CLUSTER, workers, say=say)
-    say("", f"{there['wanted']} → {workers} workers")
-    session.gateway.put(f"{path(there['owner'], there['name'])}/workers", {"workers": workers}, timeout=_MAKE)
-    return there["wanted"], _until_ready(session, there["owner"], there["name"], say)
+        return 0, create(session, owner, name or OWN_CLUSTER, workers, Size(gpu=gpu), say)
+    beside = gpu is not None and not there["gpu"]
+    before: int = there["gpu_workers"] if beside else there["wanted"] - there["gpu_workers"]
+    say("", f"{before} → {workers} workers{' with GPUs' if beside else ''}")
+    body = {"workers": workers, "gpu": gpu}
+    session.gateway.put(f"{path(there['owner'], there['name'])}/workers", body, timeout=_MAKE)
+    return before, _until_ready(session, there["owner"], there["name"], say)
 
 
 def delete(session: Session, owner: str, name: str) -> Cluster:

@@ -37,9 +37,9 @@ class Row:
     id: str
 
 
-def wanted(course: Course) -> tuple[Built, Built]:
+def wanted(course: Course) -> tuple[Built, ...]:
     """What the course file asks for."""
-    return images.hub_image(), images.notebook_image(course.image)
+    return images.of_course(course.image)
 
 
 def local_engine() -> Engine | None:

@@ -143,7 +143,7 @@ def _clusters(session: Session) -> dict[str, SeenCluster] | None:
     except OccamError:  # as above
         return None
     return {
-        one["name"]: SeenCluster(one["wanted"], bool(one.get("declared")))
+        one["name"]: SeenCluster(one["granted"]["0"], bool(one.get("declared")))
         for one in listed
         if one["driver"] == "connect" and one["state"] not in OVER
     }

@@ -19,6 +19,10 @@ Name = Annotated[str, typer.Option("--cluster", help="Which one; needed where th
 Workers = Annotated[int, typer.Argument(min=0, help="Workers wanted.", show_default=False)]
 Cores = Annotated[int, typer.Option(min=0, help="Cores of a worker; 0: as the course file says.")]
 Memory = Annotated[str, typer.Option(help="Memory of a worker, such as 4G; empty: as the course file says.")]
+Gpu = Annotated[bool, typer.Option("--gpu", help="Workers with a GPU each.")]
+GpuKind = Annotated[
+    str, typer.Option("--gpu-kind", metavar="KIND", help="Which GPU: a model (A100) or a MIG profile (1g.10gb).")
+]
 _COLUMNS = ("owner", "name", "state", "workers", "size", "hosts", "message")
 
 
@@ -28,6 +32,8 @@ def create(
     workers: Annotated[int, typer.Option("--workers", "-w", min=0, help="Workers it gets.")] = 2,
     cores: Cores = 0,
     memory: Memory = "",
+    gpu: Gpu = False,
+    gpu_kind: GpuKind = "",
     user: User = "",
     config: Config = Path("occam.yaml"),
 ) -> None:
@@ -36,7 +42,7 @@ def create(
     from occamctl.actions import clusters
     from occamctl.actions.session import open_course
 
-    size = clusters.Size(cores, _size(memory))
+    size = clusters.Size(cores, _size(memory), gpu_kind or int(gpu) or None)
     with open_course(config, manager_only=True) as session, render.progress() as say:
         session.all_here()
         made = clusters.create(session, user, name, workers, size, say)
@@ -44,16 +50,26 @@ def create(
 
 
 @app.command()
-def scale(workers: Workers, user: User = "", cluster: Name = "", config: Config = Path("occam.yaml")) -> None:
-    """Give a cluster WORKERS workers; the course's own one is made if needed.  Example: occamctl spark scale 8"""
+def scale(
+    workers: Workers,
+    gpu: Gpu = False,
+    gpu_kind: GpuKind = "",
+    user: User = "",
+    cluster: Name = "",
+    config: Config = Path("occam.yaml"),
+) -> None:
+    """Give a cluster WORKERS workers; the course's own one is made if needed.
+
+    With --gpu so many of its workers have a GPU, beside those that have none.  Example: occamctl spark scale 8 --gpu
+    """
     from occamctl import render
     from occamctl.actions import clusters
     from occamctl.actions.session import open_course
 
     with open_course(config, manager_only=True) as session, render.progress() as say:
         session.all_here()
-        before, made = clusters.scale(session, user, cluster, workers, say)
-    render.line(f"{before} → {made['wanted']} workers")
+        before, made = clusters.scale(session, user, cluster, workers, gpu_kind or int(gpu) or None, say)
+    render.line(f"{before} → {workers} workers{' with GPUs' if gpu or gpu_kind else ''}")
     _ready(made)
     if made["declared"]:
         render.note("The course file declares this cluster: the next course up brings its number of workers back.")
@@ -87,7 +103,9 @@ def status(user: User = "", cluster: Name = "", config: Config = Path("occam.yam
         return
     render.table("", ("key", "value"), [{"key": key, "value": value} for key, value in _details(there).items()])
     render.line()
-    render.table("Workers", ("id", "node", "state", "message"), there["executors"])
+    workers = [{**one, "gpus": ", ".join(one["gpus"])} for one in there["executors"]]
+    columns = ("id", "node", "state", *(("gpus",) if any(one["gpus"] for one in workers) else ()), "message")
+    render.table("Workers", columns, workers)
     if there["state"] == "failed":
         raise typer.Exit(1)
 
@@ -100,6 +118,8 @@ def submit(
     workers: Annotated[int, typer.Option("--workers", "-w", min=0, help="Workers it gets.")] = 2,
     cores: Cores = 0,
     memory: Memory = "",
+    gpu: Gpu = False,
+    gpu_kind: GpuKind = "",
     conf: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="A setting of Spark; repeatable.")] = None,
     py_files: Annotated[list[Path] | None, typer.Option(help="A .py or .zip for its imports; repeatable.")] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Print its name and return at once.")] = False,
@@ -118,7 +138,7 @@ def submit(
 
     asked = applications.Application(program, arguments or (), py_files or (), _conf(conf or []))
     with open_course(config, manager_only=detach) as session:
-        size = clusters.Size(cores, _size(memory))
+        size = clusters.Size(cores, _size(memory), gpu_kind or int(gpu) or None)
         there = applications.submit(session, user, asked, name=name, workers=workers, size=size)
         if detach:
             render.line(there["name"])
@@ -254,10 +274,15 @@ def _row(there: Cluster) -> dict[str, Any]:
     return {
         **there,
         "workers": f"{running}/{there['wanted']}",
-        "size": f"{there['cores']} CPU, {human_size(there['memory'])}",
+        "size": f"{there['cores']} CPU, {human_size(there['memory'])}{_gpus(there)}",
         "hosts": _hosts(there),
         "message": str(there["message"]).partition("\n")[0],
     }
+
+
+def _gpus(there: Cluster) -> str:
+    beside = f"; {there['gpu_workers']} with GPUs" if there["gpu_workers"] else ""
+    return f", {there['gpu']}" if there["gpu"] else beside
 
 
 def _details(there: Cluster) -> dict[str, Any]:

@@ -25,10 +25,12 @@ __all__ = [
     "Built",
     "deliver",
     "ensure_built",
+    "gpu_image",
     "host_image",
     "hub_image",
     "missing",
     "notebook_image",
+    "of_course",
     "present",
     "remove",
 ]
@@ -116,6 +118,20 @@ def notebook_image(image: Image | None = None) -> Built:
     )
     built_in = Built(f"{PREFIX}/notebook:{made.digest()}", "notebook image", made)
     return _with_more(built_in, image) if image is not None and (image.pip or image.apt) else built_in
+
+
+def gpu_image(image: Image) -> Built:
+    """One layer more on the course's notebook image, for hosts with GPUs: TensorFlow with CUDA."""
+    here, below = _TEMPLATES / "notebook", notebook_image(image)
+    made = context.read(
+        [("Dockerfile", here / "gpu.Dockerfile"), ("requirements-gpu.lock", here / "requirements-gpu.lock")]
+    )
+    return Built(f"{PREFIX}/notebook:{made.digest(below.tag)}", "GPU image", made, below)
+
+
+def of_course(image: Image) -> tuple[Built, ...]:
+    """Every image of a course whose file has this section `image`."""
+    return hub_image(), notebook_image(image), *((gpu_image(image),) if image.gpu else ())
 
 
 def _own(name: str) -> Built:

@@ -26,16 +26,18 @@ from occamctl.gateway.leases import Lease
 from occamctl.gateway.ledger import Change, Ledger
 from occamctl.gateway.notebooks import Notebooks
 from occamctl.gateway.queue import Queue
-from occamctl.gateway.quotas import Rights
+from occamctl.gateway.quotas import Rights, human
 from occamctl.gateway.refusals import NotKnown
 from occamctl.gateway.settings import Settings
 from occamctl.gateway.sight import Sight
 from occamctl.gateway.subnets import Networks
 from occamctl.gateway.wishes import Wish
-from occamctl.plan.fit import Room
+from occamctl.plan.fit import Room, capacity
+from occamctl.plan.gpus import GpuWish
 from occamctl.spark import clusters as spark
 from occamctl.spark.settings import DOOR_PORT, DRIVER_PORT
 from occamctl.spec import names
+from occamctl.spec.units import human_size
 
 log = logging.getLogger("occam.gateway.clusters")
 FRESH = 1.0
@@ -75,10 +77,6 @@ class Clusters:
         Raises DoesNotFit, Refused, EngineError.
         """
         self._replace_own(owner, wish)
-        if wish.gpus:
-            raise DoesNotFit(
-                "no host of this course has a GPU to give", where=owner, fix="ask for workers without gpu="
-            )
         facts = self._facts(owner, wish)
         try:
             cluster, change = self._admit(facts, wish, rights)
@@ -122,7 +120,7 @@ class Clusters:
             declared=wish.declared,
             notebook=self._notebook(owner) if wish.driver == "notebook" else "",
             adaptive=wish.adaptive,
-        )
+        ).with_gpus(wish.gpu)
 
     def _admit(self, facts: spark.Facts, wish: Wish, rights: Rights) -> tuple[Cluster, Change]:
         """Raises DoesNotFit, also when others wait for room: what is guaranteed is had at once, the rest in turn."""
@@ -235,12 +233,22 @@ class Clusters:
         else:
             self.ledger.remove(cluster)
 
-    def scale(self, owner: str, name: str, workers: int, rights: Rights) -> dict[str, Any]:
+    def scale(self, owner: str, name: str, workers: int, rights: Rights, gpu: GpuWish | None = None) -> dict[str, Any]:
         """Give the cluster `workers` executors; an adaptive one at most so many.
 
-        Raises NotKnown, DoesNotFit, EngineError.
+        gpu  give it so many with these GPUs, beside those without; where all have such GPUs those are meant
+
+        Raises NotKnown, Refused, DoesNotFit, EngineError.
         """
         cluster = self._living(owner, name)
+        if gpu and not cluster.facts.gpus:
+            return self._resize(cluster, {spark.GPU_WORKERS: workers}, rights, self._with_gpu_workers(cluster, gpu))
+        if gpu and gpu not in (GpuWish(), cluster.facts.sizes[0].gpu):
+            raise Refused(
+                f"the workers of {name!r} have {cluster.facts.sizes[0].gpu} each",
+                where=owner,
+                fix="make another cluster",
+            )
         if cluster.facts.adaptive:
             least = min(cluster.facts.adaptive[0], workers)
             return self.adapt(owner, name, (least, max(workers, 1)), rights)
@@ -258,12 +266,30 @@ class Clusters:
             wanted = min(max(cluster.facts.wanted, bounds[0]), bounds[1])
             return self._resize(cluster, {0: wanted}, rights)
 
-    def _resize(self, cluster: Cluster, wants: dict[int, int], rights: Rights) -> dict[str, Any]:
+    def _with_gpu_workers(self, cluster: Cluster, gpu: GpuWish) -> spark.Profile:
+        """The size of workers with GPUs, beside those without. Raises Refused."""
+        owner, facts = cluster.facts.owner, cluster.facts
+        if facts.adaptive:
+            raise Refused(
+                "Spark itself chooses the workers of an adaptive cluster",
+                where=owner,
+                fix="ask for GPUs in a ResourceProfile, for the stages that need them",
+            )
+        there = facts.size(spark.GPU_WORKERS)
+        if there.id == spark.GPU_WORKERS and there.wanted and there.gpu != gpu:
+            raise Refused(
+                f"it has {there.wanted} workers with {there.gpu} each", where=owner, fix="scale those to 0 first"
+            )
+        return spark.Profile(spark.GPU_WORKERS, 0, facts.cores, facts.memory).with_gpus(gpu)
+
+    def _resize(
+        self, cluster: Cluster, wants: dict[int, int], rights: Rights, size: spark.Profile | None = None
+    ) -> dict[str, Any]:
         rooms = self._rooms()
         with cluster.lock:
             self._must_be_it(cluster)
             before = cluster.facts
-            change = self.ledger.resize(cluster, wants, rights, rooms)
+            change = self.ledger.resize(cluster, wants, rights, rooms, size)
             self._settle_change(cluster, before, change)
         return self.view(cluster)
 
@@ -271,6 +297,9 @@ class Clusters:
         self, owner: str, name: str, wants: dict[int, int], sizes: dict[int, spark.Profile], rights: Rights
     ) -> dict[str, Any]:
         """Spark's own wish, by resource profile: as much of it as quota and hosts allow now is granted.
+
+        The answer says, under the key `never`, of which profiles no worker will ever come, and why: a stage that needs
+        one would wait for ever.
 
         Raises NotKnown, EngineError.
         """
@@ -281,7 +310,21 @@ class Clusters:
             before = cluster.facts
             change = self.ledger.grant(cluster, wants, sizes, rights, rooms, self._may_add(owner, rights))
             self._settle_change(cluster, before, change)
-        return self.view(cluster)
+        waiting = [one for one in cluster.facts.sizes if wants.get(one.id) and not one.wanted]
+        never = {str(one.id): why for one in waiting if (why := self._never(one, rights))}
+        return self.view(cluster) | {"never": never}
+
+    def _never(self, size: spark.Profile, rights: Rights) -> str:
+        """Why there will be no worker of this size, whoever gives back what; "" when there may be one."""
+        alone = self.ledger.amount_of(size, 1)
+        for whose, limits in (("you", rights.limits), *((one.called, one.limits) for one in rights.shared)):
+            if name := limits.over(alone):
+                needs, most = (human(name, getattr(one, name)) for one in (alone, limits))
+                return f"one worker needs {needs}, and {whose} may hold {most}"
+        if capacity(self._sight.last.empty(), size.cores, size.memory, size.gpu):
+            return ""
+        gpus = f", {human_size(size.memory)} and {size.gpu}" if size.gpu else f" and {human_size(size.memory)}"
+        return f"no host of this course has {human('cpus', size.cores)}{gpus}"
 
     def _may_add(self, owner: str, rights: Rights) -> int:
         """Workers that an owner may add at all: while others wait for room, only what is guaranteed."""

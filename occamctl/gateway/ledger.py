@@ -20,7 +20,7 @@ from occamctl.gateway.quotas import RESOURCES, Amount, Limits, Quotas, Rights, S
 from occamctl.gateway.refusals import NotKnown
 from occamctl.gateway.shares import Borrowed, take_back
 from occamctl.plan.fit import Room, Seat, capacity, less, place
-from occamctl.spark.clusters import Facts, Profile
+from occamctl.spark.clusters import GPU_WORKERS, Facts, Profile
 from occamctl.spec import names
 
 Rooms = Callable[[frozenset[str]], Iterable[Room]]
@@ -110,10 +110,11 @@ class Ledger:
         driver = facts.memory if facts.own_driver and not facts.ending else 0
         total = Amount(memory=driver, clusters=1)
         for size in facts.sizes:
-            total += self._many(size, size.wanted)
+            total += self.amount_of(size, size.wanted)
         return total
 
-    def _many(self, size: Profile, workers: int) -> Amount:
+    def amount_of(self, size: Profile, workers: int) -> Amount:
+        """What so many workers of a size hold."""
         return Amount(
             workers * self.weight(size), float(workers * size.cores), workers * size.memory, workers * size.gpus
         )
@@ -185,14 +186,18 @@ class Ledger:
         host = f"tasks.{self._names.driver(facts.owner, facts.name)}"
         cluster.facts = replace(facts, driver_host=host)
 
-    def resize(self, cluster: Cluster, wants: Mapping[int, int], rights: Rights, rooms: Rooms) -> Change:
+    def resize(
+        self, cluster: Cluster, wants: Mapping[int, int], rights: Rights, rooms: Rooms, size: Profile | None = None
+    ) -> Change:
         """Change how many executors of each profile are wanted: all of it, or nothing.
+
+        size  of a profile that the cluster may not have yet
 
         Those that must go are no longer in the ledger; the newest go first. Raises DoesNotFit, and changes nothing.
         """
         with self._lock:
             before = cluster.facts
-            asked = replace(before.wanting(wants), groups=rights.groups)
+            asked = replace((before.having(size) if size else before).wanting(wants), groups=rights.groups)
             self._must_be_within(before.owner, self.amount(before), self.amount(asked), rights, asked)
             cluster.facts = asked
             try:
@@ -226,6 +231,8 @@ class Ledger:
         with self._lock:
             cluster.facts = _with_profiles(cluster.facts, wants, sizes)
             for size in cluster.facts.sizes:
+                if size.id == GPU_WORKERS:  # Spark knows them as executors of the default profile
+                    continue
                 asked = _within(cluster.facts.adaptive, size.id, wants.get(size.id, 0))
                 more = max(0, min(asked - size.wanted, most // self.weight(size)))
                 if more:
@@ -238,7 +245,7 @@ class Ledger:
             return change
 
     def _allowed(self, cluster: Cluster, size: Profile, more: int, rights: Rights) -> int:
-        each = self._many(size, 1)
+        each = self.amount_of(size, 1)
         more = rights.limits.fits(self.held(cluster.facts.owner), each, more)
         for shared in rights.shared:
             more = shared.limits.fits(self.held_by(shared), each, more)
@@ -411,8 +418,8 @@ class Ledger:
         counted = f" that count {weight} each" if weight > 1 else ""
         if name not in ("workers", "clusters"):
             counted = f" with {human(name, getattr(asked, name))}"
-        fixed = asked - self._many(what.sizes[0], what.wanted)
-        fits = limits.fits(others + fixed, self._many(what.sizes[0], 1), what.wanted)
+        fixed = asked - self.amount_of(what.sizes[0], what.wanted)
+        fits = limits.fits(others + fixed, self.amount_of(what.sizes[0], 1), what.wanted)
         if name == "clusters":
             return DoesNotFit(
                 f"one more cluster is over {quota}{rest if held else ''}",

@@ -166,9 +166,9 @@ class Workers(ClusterApi):
     for_instructors = True
 
     async def put(self, owner: str, name: str) -> None:
-        workers = wishes.count(self.body(), "workers")
+        workers, gpu = wishes.count(self.body(), "workers"), wishes.gpu(self.body())
         self.parts.clusters.ledger.get(owner, name)
-        self.reply(await self.work(self.parts.clusters.scale, owner, name, workers, await self.rights(owner)))
+        self.reply(await self.work(self.parts.clusters.scale, owner, name, workers, await self.rights(owner), gpu))
 
 
 class Declared(ClusterApi):

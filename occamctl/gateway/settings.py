@@ -41,6 +41,8 @@ class Settings:
     quotas: Quotas
     lease: int = 60
     idle_timeout: int = 1800
+    gpu_image: str = ""
+    """Of containers with GPUs; "": as of the others."""
     port: int = PORT
     engine: str = "/var/run/docker.sock"
     secrets: Path = Path("/run/secrets")
@@ -59,7 +61,7 @@ class Settings:
 
     @property
     def site(self) -> Site:
-        return Site(self.course, self.image, self.url, self.hub_net)
+        return Site(self.course, self.image, self.url, self.hub_net, self.gpu_image)
 
     def token(self) -> str:
         """The token of hub and operator. Raises SpecError when the secret is not there."""
@@ -95,6 +97,7 @@ def _settings(told: Mapping[str, Any]) -> Settings:
         pool=told["network"]["pool"],
         hub_subnet=told["network"]["hub_subnet"],
         image=told["images"]["notebook"],
+        gpu_image=told["images"].get("gpu", ""),
         notebook_cpus=float(told["notebook"]["cpu_limit"]),
         notebook_memory=int(told["notebook"]["mem_limit"]),
         worker_cpus=int(spark["worker"]["cpus"]),

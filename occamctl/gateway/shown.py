@@ -149,12 +149,13 @@ class Shown:
     @property
     def wish(self) -> int:
         """The number that its form begins with: workers, or of an adaptive cluster the most."""
-        return int(self.adaptive[1] if self.adaptive else self.wanted)
+        return int(self.adaptive[1] if self.adaptive else self.wanted - self.gpu_workers)
 
     @property
     def size(self) -> str:
         cores = f"{self.cores} core" if self.cores == 1 else f"{self.cores} cores"
-        return f"{cores}, {human_size(self.memory)}"
+        beside = f"; {self.gpu_workers} with GPUs" if self.gpu_workers else ""
+        return f"{cores}, {human_size(self.memory)}{f', {self.gpu}' if self.gpu else beside}"
 
     @property
     def workers(self) -> str:

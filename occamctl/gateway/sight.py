@@ -89,6 +89,13 @@ class Seen:
             for node in self.open_nodes()
         ]
 
+    def empty(self) -> list[Room]:
+        """The rooms as they would be with nothing in them."""
+        return [
+            Room(node.id, node.hostname, node.cpus, node.memory, gpus=gpus.usable(node.labels, node.generic))
+            for node in self.open_nodes()
+        ]
+
 
 class Sight:
     """Reads the engine; those who ask while somebody reads get what he reads, if it is fresh enough."""

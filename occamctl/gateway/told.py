@@ -11,6 +11,8 @@ from occamctl.gateway.cluster import Cluster
 from occamctl.gateway.last_words import last_lines
 from occamctl.gateway.refusals import NotKnown
 from occamctl.gateway.sight import Seen
+from occamctl.plan.gpus import called
+from occamctl.spark.clusters import GPU_WORKERS
 from occamctl.spark.settings import CONNECT_PORT
 from occamctl.spec.names import Names
 
@@ -36,6 +38,8 @@ def view(cluster: Cluster, seen: Seen, names: Names) -> dict[str, Any]:
         "adaptive": list(facts.adaptive) if facts.adaptive else None,
         "cores": facts.cores,
         "memory": facts.memory,
+        "gpu_workers": sum(one.wanted for one in facts.sizes if one.id == GPU_WORKERS),
+        "gpu": str(facts.sizes[0].gpu or ""),
         "executors": [
             {
                 "id": str(one.number),
@@ -43,6 +47,7 @@ def view(cluster: Cluster, seen: Seen, names: Names) -> dict[str, Any]:
                 "state": one.state,
                 "message": one.message,
                 "profile": str(one.profile),
+                "gpus": [called(gpu) for gpu in one.gpus],
             }
             for one in executors
         ],

@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeVar, cast, get_args
 
 from occamctl.errors import SpecError
 from occamctl.gateway import application
+from occamctl.plan import gpus
+from occamctl.plan.gpus import GpuWish
 from occamctl.spark.clusters import Profile
 from occamctl.spec import names
 from occamctl.spec.units import human_size, size
@@ -24,6 +26,7 @@ Kind = TypeVar("Kind", str, int, bool)
 class Wish:
     """A cluster as somebody asks for it; 0 means the course's own size. Memory in bytes of one executor's container.
 
+    gpu       the GPUs of each worker; None: none
     adaptive  fewest and most workers between which Spark chooses; None: a fixed number
     wait      seconds to wait for room, if there is none; 0: to be refused at once
     ticket    the place in the queue that an earlier answer gave
@@ -41,7 +44,7 @@ class Wish:
     """Port of Spark's page in the owner's notebook; 0 when there is none."""
     kernel: str = ""
     declared: bool = False
-    gpus: int = 0
+    gpu: GpuWish | None = None
     adaptive: tuple[int, int] | None = None
     wait: int = 0
     ticket: str = ""
@@ -106,7 +109,7 @@ def wish(said: Mapping[str, Any]) -> Wish:
         ui_port=count(said, "ui_port", 0, most=65535),
         kernel=take(said, "kernel", str, "")[:128],
         declared=take(said, "declared", bool, False),
-        gpus=count(said, "gpus", 0, most=64),
+        gpu=gpu(said),
         adaptive=_adaptive(said),
         wait=count(said, "wait", 0, most=86_400),
         ticket=take(said, "ticket", str, "")[:64],
@@ -119,6 +122,14 @@ def wish(said: Mapping[str, Any]) -> Wish:
     if made.driver == "notebook":
         _must_be_address(made)
     return made
+
+
+def gpu(said: Mapping[str, Any]) -> GpuWish | None:
+    """The GPUs that `gpu` asks for: true, a number, a model, a MIG profile or an object. Raises SpecError."""
+    try:
+        return gpus.wish(said.get("gpu"))
+    except ValueError as error:
+        raise SpecError(f"gpu: {error}", fix="write 1, A100, 1g.10gb or {count: 2, memory: 40G}") from None
 
 
 def _adaptive(said: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -164,7 +175,7 @@ def _sized(number: int, said: Any) -> Profile:
         0,
         count(said, "cores", least=1, most=1024),
         count(said, "memory", least=SMALLEST, most=1 << 50),
-        count(said, "gpus", 0, most=64),
+        count(said, "gpus", 0, most=gpus.MOST),
         count(said, "heap", 0, most=1 << 50),
     )
 

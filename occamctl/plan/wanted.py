@@ -40,6 +40,8 @@ class Tags:
 
     hub: str
     notebook: str
+    gpu: str = ""
+    """In place of the notebook's, for containers with GPUs; "": there is no such image."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ def _gateway_config(course: Course, tags: Tags) -> desired.Config:
             "hub_api": f"http://tasks.{course.names.hub}:8081/hub/api",
             "hub_net": course.names.hub_net,
             "network": {"pool": course.network.pool, "hub_subnet": hub_network(course).subnet},
-            "images": {"notebook": tags.notebook},
+            "images": {"notebook": tags.notebook, "gpu": tags.gpu},
             "notebook": {"cpu_limit": course.notebook.cpu_limit, "mem_limit": course.notebook.mem_limit},
             "spark": {
                 "worker": {"cpus": worker.cpus, "memory": worker.memory},

@@ -25,6 +25,9 @@ FACTS = "occam.facts"
 DRIVER_TOKEN = "/run/secrets/driver-token"
 UI_PORT = 4040
 """Where Spark's page of a driver in a container of its own answers, on that container's loopback."""
+GPU_WORKERS = -1
+"""Profile of workers with GPUs beside those without: to Spark, which counts its own from 0, they are of profile 0 too,
+so every task may run on either."""
 _STUDENT = "1000"
 _EXECUTOR_PIDS, _DRIVER_PIDS = 2048, 1024
 _DRIVER_WAIT = 7 * 24 * 3600
@@ -43,6 +46,8 @@ class Site:
     image: str
     gateway_url: str
     hub_net: str
+    gpu_image: str = ""
+    """Of containers with GPUs; "": as of the others."""
 
     @property
     def names(self) -> names.Names:
@@ -67,10 +72,19 @@ class Profile:
     gpu_profile: str = ""
     gpu_memory: int = 0
 
+    def with_gpus(self, gpu: GpuWish | None) -> Profile:
+        return replace(self, **_flat(gpu))
+
     @property
     def gpu(self) -> GpuWish | None:
         """The GPUs of one executor; None when it has none."""
         return GpuWish(self.gpus, self.gpu_model, self.gpu_profile, self.gpu_memory) if self.gpus else None
+
+
+def _flat(gpu: GpuWish | None) -> dict[str, Any]:
+    """The GPUs of one executor as they stand in Profile and Facts, which are kept as JSON."""
+    wish = gpu or GpuWish(0)
+    return {"gpus": wish.count, "gpu_model": wish.model, "gpu_profile": wish.profile, "gpu_memory": wish.memory}
 
 
 @dataclass(frozen=True)
@@ -158,6 +172,16 @@ class Facts:
         """The profile with this id; the default one when there is none."""
         return next((one for one in self.sizes if one.id == profile), self.sizes[0])
 
+    def with_gpus(self, gpu: GpuWish | None) -> Facts:
+        """The same, with these GPUs for each executor of the default profile."""
+        return replace(self, **_flat(gpu))
+
+    def having(self, size: Profile) -> Facts:
+        """The same with this profile; of one that it has already, as many executors stay wanted."""
+        others = tuple(one for one in self.profiles if one.id != size.id)
+        there = next((one.wanted for one in self.profiles if one.id == size.id), 0)
+        return replace(self, profiles=(*others, replace(size, wanted=there)))
+
     def wanting(self, wants: Mapping[int, int]) -> Facts:
         """The same with other numbers of executors, by profile; those that are not named keep theirs."""
         others = tuple(replace(one, wanted=wants.get(one.id, one.wanted)) for one in self.profiles)
@@ -232,7 +256,12 @@ def driver_conf(site: Site, facts: Facts, driver_memory: int = 0) -> dict[str, s
         token_file=DRIVER_TOKEN if facts.own_driver else "",
     )
     return settings.driver_conf(
-        driver, workers=facts.wanted, cores=facts.cores, memory=facts.memory, adaptive=facts.adaptive
+        driver,
+        workers=facts.wanted,
+        cores=facts.cores,
+        memory=facts.memory,
+        adaptive=facts.adaptive,
+        gpus=facts.gpus,
     )
 
 
@@ -252,7 +281,7 @@ def executor(
     size = facts.size(profile)
     return desired.Service(
         name=site.names.executor(facts.owner, facts.name, number),
-        image=site.image,
+        image=(held and site.gpu_image) or site.image,
         labels=_labels(site, "executor", facts, executor=str(number), profile=str(profile))
         | ({gpus.HELD: gpus.label(held)} if held else {}),
         command=("occam-executor",),
@@ -266,7 +295,7 @@ def executor(
             "OCCAM_GPUS": str(size.gpus),
             "OCCAM_MEMORY": str(size.memory),
             "OCCAM_NET_SUBNET": subnet,
-            "OCCAM_RESOURCE_PROFILE": str(profile),
+            "OCCAM_RESOURCE_PROFILE": str(max(profile, 0)),
             **({"OCCAM_HEAP": str(size.heap)} if size.heap else {}),
             "OCCAM_USER": facts.owner,
         }

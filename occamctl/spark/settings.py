@@ -20,6 +20,8 @@ _SECRET = re.compile(r"[A-Za-z0-9_-]{16,}")
 CONNECT_PORT = 15002
 DOOR_PORT = 15003
 """Where people of the course come into a Connect server, with a ticket of the gateway: see occam-door."""
+DISCOVERY = "/usr/local/bin/occam-gpus"
+"""Prints the GPUs of a container as Spark's discovery scripts do."""
 DRIVER_PORT = 7078
 """Where a driver in a container of its own listens; a notebook chooses a free port for each cluster."""
 
@@ -85,11 +87,18 @@ def cluster_path(owner: str, cluster: str) -> str:
 
 
 def driver_conf(
-    driver: Driver, *, workers: int, cores: int, memory: int, adaptive: tuple[int, int] | None = None
+    driver: Driver,
+    *,
+    workers: int,
+    cores: int,
+    memory: int,
+    adaptive: tuple[int, int] | None = None,
+    gpus: int = 0,
 ) -> dict[str, str]:
     """Spark's configuration of a driver with `workers` executors of `cores` tasks and `memory` bytes; no secret.
 
     adaptive  the fewest and the most executors, between which Spark itself chooses; None keeps `workers` of them
+    gpus      of each executor
     """
     slots = max((adaptive[1] if adaptive else workers) * cores, 1)
     conf = {
@@ -111,7 +120,7 @@ def driver_conf(
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.ui.showConsoleProgress": "false",
     }
-    conf |= _allocation(workers, adaptive) | _WIRE | _GRACEFUL
+    conf |= _allocation(workers, adaptive) | _gpus(gpus, cores) | _WIRE | _GRACEFUL
     return conf | (_notebook(driver) if driver.kind == "notebook" else _connect(driver))
 
 
@@ -128,6 +137,22 @@ def _allocation(workers: int, adaptive: tuple[int, int] | None) -> dict[str, str
         "spark.dynamicAllocation.minExecutors": str(least),
         "spark.dynamicAllocation.maxExecutors": str(most),
         "spark.dynamicAllocation.initialExecutors": str(min(max(workers, least), most)),
+    }
+
+
+def _gpus(gpus: int, cores: int) -> dict[str, str]:
+    """Every task has a GPU, or a part of one: an executor runs as many tasks at a time as without GPUs.
+
+    Spark takes parts of a GPU for tasks that share it: 1/n of it for n tasks, rounded down, or n would not fit.
+    """
+    if not gpus:
+        return {}
+    sharing = -(-cores // gpus)
+    part = str(gpus // cores) if sharing == 1 else f"{1_000_000 // sharing / 1_000_000:.6f}"
+    return {
+        "spark.executor.resource.gpu.amount": str(gpus),
+        "spark.executor.resource.gpu.discoveryScript": DISCOVERY,
+        "spark.task.resource.gpu.amount": part,
     }
 
 

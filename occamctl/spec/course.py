@@ -153,6 +153,7 @@ class Image(Section):
     from_: Annotated[str, AfterValidator(words.image)] | None = Field(
         None, alias="from", description="An image of your own, made from the built-in one; instead of pip and apt."
     )
+    gpu: bool = Field(False, description="TensorFlow with CUDA for containers with GPUs; 6 GB more on hosts with GPUs.")
 
     @model_validator(mode="after")
     def _one_way(self) -> Image:
@@ -207,6 +208,7 @@ class Quota(Limits):
     """What one person may hold at a time."""
 
     workers: int = Field(4, ge=0, description="Spark workers; a larger one counts as several.")
+    gpus: int | None = Field(1, ge=0, description="GPUs.")
     guarantee: int = Field(0, ge=0, description="Workers that are always to be had: others give back what they borrow.")
 
     @model_validator(mode="after")
@@ -220,6 +222,7 @@ class InstructorQuota(Quota):
     """What an instructor may hold at a time."""
 
     workers: int = Field(16, ge=0, description="Spark workers; a larger one counts as several.")
+    gpus: int | None = Field(4, ge=0, description="GPUs.")
 
 
 class GroupQuota(Quota):

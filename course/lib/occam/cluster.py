@@ -13,12 +13,13 @@ from occam.wish import bounds, count
 
 @dataclass(frozen=True)
 class Executor:
-    """One worker: a container that runs a Spark executor."""
+    """One worker: a container that runs a Spark executor; `gpus` are the models of its GPUs."""
 
     id: str
     host: str
     state: str
     message: str = ""
+    gpus: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,11 @@ def from_answer(said: dict[str, Any], gateway: Gateway | None = None) -> Cluster
     """The gateway's JSON as a Cluster; what it does not say is left empty."""
     executors = tuple(
         Executor(
-            str(one.get("id", "")), str(one.get("node") or ""), str(one.get("state", "")), str(one.get("message") or "")
+            str(one.get("id", "")),
+            str(one.get("node") or ""),
+            str(one.get("state", "")),
+            str(one.get("message") or ""),
+            tuple(map(str, one.get("gpus") or ())),
         )
         for one in said.get("executors") or ()
     )

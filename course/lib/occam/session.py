@@ -18,7 +18,7 @@ from occam.held import Held
 from occam.meter import Progress
 from occam.quotas import Quota
 from occam.watch import Watch
-from occam.wish import Wish, seconds
+from occam.wish import Gpu, Wish, seconds
 
 if TYPE_CHECKING:
     from occam.join import Joined
@@ -35,7 +35,7 @@ def spark(
     conf: Mapping[str, object] | None = None,
     packages: Iterable[str] = (),
     jars: Iterable[str] = (),
-    gpu: int = 0,
+    gpu: Gpu = None,
     wait: str | float = 0,
     adaptive: tuple[int, int] | None = None,
     timeout: float = 180,
@@ -48,7 +48,7 @@ def spark(
     conf: Mapping[str, object] | None = None,
     packages: Iterable[str] = (),
     jars: Iterable[str] = (),
-    gpu: int = 0,
+    gpu: Gpu = None,
     wait: str | float = 0,
     adaptive: tuple[int, int] | None = None,
     timeout: float = 180,
@@ -60,7 +60,7 @@ def spark(
     cores, memory  of one worker; memory as "2G" or in bytes. The course's own sizes when left away
     conf           more of Spark's settings
     packages       Java libraries as "group:artifact:version"; jars: files of your own
-    gpu            GPUs of each worker
+    gpu            GPUs of each worker: 1, "A100", "1g.10gb" (a MIG profile) or {"count": 2, "memory": "40G"}
     wait           how long to queue when there is no room now: "5m", or seconds
     adaptive       (1, 6): Spark itself takes and gives back workers, between 1 and 6
     timeout        seconds that the workers may take to come

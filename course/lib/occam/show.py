@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,8 @@ def facts(cluster: Cluster, workers: int | None = None) -> dict[str, str]:
         "workers": f"{there} of {cluster.workers}, {each}" if there != cluster.workers else f"{there}, {each}",
         "hosts": ", ".join(cluster.hosts) or "–",
     }
+    if gpus := Counter(gpu for one in cluster.executors if one.state != "lost" for gpu in one.gpus):
+        told["GPUs"] = ", ".join(f"{many} {model}" for model, many in sorted(gpus.items()))
     if cluster.adaptive:
         told["adaptive"] = "between {} and {} workers, by what its jobs need".format(*cluster.adaptive)
     if cluster.message:

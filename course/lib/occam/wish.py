@@ -15,6 +15,8 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([MG]?)(?:i?B)?", re.IGNORECASE)
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*([smh]?)")
 _PACKAGE = re.compile(r"[\w.-]+:[\w.-]+:[\w.-]+")
 _NOT_YOURS = ("spark.occam.", "spark.authenticate", "spark.network.crypto", "spark.driver.host", "spark.driver.port")
+_GPU_KEYS = {"count", "model", "profile", "memory"}
+Gpu = int | str | dict[str, Any] | None
 _NOT_YOURS_EITHER = {"spark.master", "spark.driver.bindAddress", "spark.ui.port", "spark.ui.proxyBase"}
 
 
@@ -24,7 +26,8 @@ class Wish:
 
     cores, memory  of one worker; memory in bytes
     conf           more of Spark's settings, jars and packages among them
-    gpus           per worker
+    gpu            of each worker, as the gateway takes it: a number, a model or MIG profile, or {count, model, memory};
+                   None: no GPU, or as it runs already
     adaptive       smallest and largest number of workers; None: a fixed number
     """
 
@@ -33,7 +36,7 @@ class Wish:
     cores: int = 0
     memory: int = 0
     conf: Mapping[str, str] = field(default_factory=dict)
-    gpus: int = 0
+    gpu: Gpu = None
     adaptive: tuple[int, int] | None = None
 
     @classmethod
@@ -47,7 +50,7 @@ class Wish:
         *,
         packages: Iterable[str] = (),
         jars: Iterable[str] = (),
-        gpu: int = 0,
+        gpu: Gpu = None,
         adaptive: tuple[int, int] | None = None,
     ) -> Wish:
         """Raises Refused for what can never be granted."""
@@ -63,7 +66,7 @@ class Wish:
             count("cores", cores) if cores else 0,
             size(memory),
             settings | _libraries(packages, jars),
-            count("gpu", gpu) if gpu else 0,
+            gpus(gpu),
             None if adaptive is None else bounds(adaptive),
         )
 
@@ -77,7 +80,7 @@ class Wish:
 
     def differences(self, other: Wish) -> list[str]:
         """What `other`, asked for now, says differently of a worker; what it leaves away is no difference."""
-        mine, asked = (self.cores, self.memory, self.gpus), (other.cores, other.memory, other.gpus)
+        mine, asked = (self.cores, self.memory, self.gpu), (other.cores, other.memory, other.gpu)
         wrong = [what for what, a, b in zip(("cores", "memory", "gpu"), mine, asked, strict=True) if b and a != b]
         return wrong + [key for key, value in other.conf.items() if self.conf.get(key) != value]
 
@@ -88,7 +91,7 @@ class Wish:
 
     def request(self, host: str, port: int, ui_port: int, kernel: str) -> dict[str, Any]:
         """The body of the request to the gateway; the driver will listen on `host` and `port`, its UI on `ui_port`."""
-        asked: dict[str, Any] = {"cores": self.cores, "memory": self.memory, "gpus": self.gpus}
+        asked: dict[str, Any] = {"cores": self.cores, "memory": self.memory, "gpu": self.gpu}
         asked["adaptive"] = list(self.adaptive) if self.adaptive else None
         where = {"driver": "notebook", "driver_host": host, "driver_port": port, "ui_port": ui_port, "kernel": kernel}
         return {"name": self.name, "workers": self.first_workers, **{k: v for k, v in asked.items() if v}, **where}
@@ -134,6 +137,23 @@ def count(what: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise Refused(f"{what} must be a whole number of at least 1, not {value!r}")
     return value
+
+
+def gpus(said: object) -> Gpu:
+    """1, "A100", "1g.10gb" or {"count": 2, "memory": "40G"}; None for none. Raises Refused."""
+    if said is None or said is False or (isinstance(said, int) and said == 0):
+        return None
+    if said is True:
+        return 1
+    if isinstance(said, int):
+        return count("gpu", said)
+    if isinstance(said, str) and said.strip():
+        return said.strip()
+    if isinstance(said, Mapping) and said and set(said) <= _GPU_KEYS:
+        return {str(key): value for key, value in said.items()}
+    raise Refused(
+        f"gpu={said!r} is no GPU", 'write gpu=1, gpu="A100", gpu="1g.10gb" or gpu={"count": 2, "memory": "40G"}'
+    )
 
 
 def _libraries(packages: Iterable[str], jars: Iterable[str]) -> dict[str, str]:

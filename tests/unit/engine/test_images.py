@@ -130,6 +130,17 @@ def test_the_tag_of_the_packages_changes_with_the_image_below(monkeypatch: pytes
     assert before.parent.tag != after.parent.tag
 
 
+def test_the_gpu_image_is_a_layer_on_the_courses_own() -> None:
+    assert [one.what for one in images.of_course(Image())] == ["hub image", "notebook image"]
+    plain, packages = Image(gpu=True), Image(gpu=True, pip=["xgboost"])
+    assert images.of_course(plain)[2] == images.gpu_image(plain)
+    assert images.gpu_image(plain).parent == images.notebook_image()
+    assert images.gpu_image(packages).parent == images.notebook_image(packages)
+    assert images.gpu_image(packages).tag != images.gpu_image(plain).tag
+    own = Image.model_validate({"from": "course:1", "gpu": True})
+    assert images.gpu_image(own).parent == images.notebook_image(own)
+
+
 @pytest.mark.parametrize(
     ("name", "tag"),
     [
@@ -155,6 +166,10 @@ def test_locks_are_exact_and_name_no_host() -> None:
         lines = [line for line in lock.splitlines() if line and not line.startswith("#")]
         assert len(lines) > 30
         assert not [line for line in lines if not re.fullmatch(r"[a-z0-9._-]+==[^\s=]+", line)]
+    below = (images._TEMPLATES / "notebook" / "requirements.lock").read_text()
+    gpu = (images._TEMPLATES / "notebook" / "requirements-gpu.lock").read_text().splitlines()[1:]
+    assert all(re.fullmatch(r"(nvidia-[a-z0-9-]+|tensorflow)==[^\s=]+", line) for line in gpu)
+    assert gpu[-1].replace("tensorflow", "tensorflow-cpu") in below.splitlines()
     assert "://" not in "".join(
         line
         for line in (images._TEMPLATES / "hub" / "package-lock.json").read_text().splitlines()

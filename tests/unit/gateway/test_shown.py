@@ -45,6 +45,8 @@ def view(**more: Any) -> dict[str, Any]:
         "driver": "notebook",
         "state": "running",
         "wanted": 3,
+        "gpu": "",
+        "gpu_workers": 0,
         "cores": 1,
         "memory": 2 * GIB,
         "executors": executors,

@@ -123,7 +123,7 @@ def test_libraries_become_settings_of_spark(tmp_path: Path) -> None:
         "spark.jars.packages": "org.example:thing_2.13:1.0",
         "spark.jars": f"{jar},https://example.org/other.jar",
     }
-    assert asked.request("10.0.0.5", 20001, 20002, "")["gpus"] == 1
+    assert asked.request("10.0.0.5", 20001, 20002, "")["gpu"] == 1
 
 
 @pytest.mark.parametrize("more", [{"jars": ["/nowhere.jar"]}, {"jars": "a.jar"}, {"packages": ["a:b"]}, {"gpu": -1}])

@@ -14,7 +14,8 @@ from occamctl.spark import settings
 from occamctl.spark.settings import Driver
 from occamctl.spec.units import size
 
-EXECUTOR = Path(__file__).parents[3] / "course/spark/bin/occam-executor"
+BIN = Path(__file__).parents[3] / "course" / "spark" / "bin"
+EXECUTOR = BIN / "occam-executor"
 SECRET = "0123456789abcdef-_XYZ"
 URL = "http://tasks.ml-gateway:8080/services/gateway/api"
 
@@ -31,10 +32,11 @@ def conf(
     cores: int = 1,
     memory: str = "2G",
     adaptive: tuple[int, int] | None = None,
+    gpus: int = 0,
     **more: object,
 ) -> dict[str, str]:
     sizes = {"workers": workers, "cores": cores, "memory": size(memory)}
-    return settings.driver_conf(driver(kind, **more), **sizes, adaptive=adaptive)
+    return settings.driver_conf(driver(kind, **more), **sizes, adaptive=adaptive, gpus=gpus)
 
 
 def function(name: str) -> str:
@@ -175,22 +177,39 @@ def test_what_an_idle_executor_holds_moves_to_the_others() -> None:
 @pytest.mark.parametrize(
     ("environment", "wanted", "said"),
     [
-        ("DOCKER_RESOURCE_NVIDIA-GPU=GPU-a,GPU-b", 2, ["GPU-a", "GPU-b"]),
-        ("DOCKER_RESOURCE_gpu=GPU-a DOCKER_RESOURCE_FPGA=x", 1, ["GPU-a"]),
-        ("DOCKER_RESOURCE_NVIDIA-GPU=GPU-a", 2, None),
-        ("HOME=/", 1, None),
+        (["DOCKER_RESOURCE_OCCAM_GPU_GPU_B=GPU-b", "DOCKER_RESOURCE_OCCAM_GPU_GPU_A=GPU-a"], 2, ["GPU-a", "GPU-b"]),
+        (["DOCKER_RESOURCE_OCCAM_GPU_MIG_A=MIG-a", "DOCKER_RESOURCE_FPGA=x"], 1, ["MIG-a"]),
+        (["DOCKER_RESOURCE_OCCAM_GPU_GPU_A=GPU-a"], 2, None),
+        (["HOME=/"], 1, None),
     ],
 )
-def test_swarms_gpus_are_written_as_sparks_resources_file(
-    environment: str, wanted: int, said: list[str] | None, tmp_path: Path
+def test_what_the_swarm_assigned_is_told_in_sparks_words(
+    environment: list[str], wanted: int, said: list[str] | None
 ) -> None:
-    script = f'PYSPARK_PYTHON="{sys.executable}" OCCAM_GPUS={wanted}\n{function("gpus")}\ngpus "{tmp_path}/file"'
-    told = ["env", *environment.split(" "), "bash", "-uc", script]
-    done = subprocess.run(told, capture_output=True, text=True, timeout=10)
+    def ask(*words: str) -> subprocess.CompletedProcess[str]:
+        told = ["env", "-i", *environment, sys.executable, str(BIN / "occam-gpus"), *words]
+        return subprocess.run(told, capture_output=True, text=True, timeout=10, check=False)
+
+    as_file = ask("resources", str(wanted))
     if said is None:
-        assert done.returncode
-        assert "the engine gave" in done.stderr
+        assert as_file.returncode
+        assert "the engine gave" in as_file.stderr
         return
-    assert done.returncode == 0, done.stderr
-    (resource,) = json.loads((tmp_path / "file").read_text())
+    (resource,) = json.loads(as_file.stdout)
     assert resource == {"id": {"componentName": "spark.executor", "resourceName": "gpu"}, "addresses": said}
+    assert json.loads(ask().stdout) == {"name": "gpu", "addresses": said}
+    assert ask("uuids").stdout.strip() == ",".join(said)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "cores", "part"),
+    [(1, 1, "1"), (1, 2, "0.500000"), (1, 6, "0.166666"), (2, 3, "0.500000"), (4, 2, "2"), (3, 2, "1")],
+)
+def test_an_executor_runs_as_many_tasks_as_without_gpus(gpus: int, cores: int, part: str) -> None:
+    told = conf(cores=cores, gpus=gpus)
+    assert told["spark.executor.resource.gpu.amount"] == str(gpus)
+    assert told["spark.task.resource.gpu.amount"] == part
+    amount = float(part)
+    slots = gpus // int(amount) if amount >= 1 else gpus * int(1 / amount)  # as Spark counts (ResourceUtils)
+    assert slots >= cores
+    assert not any("gpu" in key for key in conf(cores=cores))
