@@ -120,15 +120,15 @@ class Cluster:
     def _start(self, number: int, profile: str) -> Executor:
         folder = Path(tempfile.mkdtemp())
         (folder / "args").write_text(settings.executor_args(self.secret))
-        size = {"cores": 1, "memory": self.asked.get("memory", 1 << 30), "gpus": 0} | self.sizes.get(profile, {})
+        size = {"cores": self.asked.get("cores") or 1, "memory": self.asked.get("memory", 1 << 30)}
+        size |= {"gpus": int(self.asked.get("gpu") or 0)} | self.sizes.get(profile, {})
         variables = {
             "OCCAM_DRIVER_HOST": self.asked["driver_host"], "OCCAM_DRIVER_PORT": str(self.asked["driver_port"]),
             "OCCAM_EXECUTOR_ID": str(number), "OCCAM_APP_ID": self.app_id, "OCCAM_EXECUTOR_ARGS": str(folder / "args"),
             "OCCAM_RESOURCE_PROFILE": profile, **{f"OCCAM_{key.upper()}": str(value) for key, value in size.items()},
         }  # fmt: skip
-        if size["gpus"]:  # as Swarm says it
-            named = ",".join(f"GPU-{number}-{one}" for one in range(size["gpus"]))
-            variables["DOCKER_RESOURCE_NVIDIA-GPU"] = named
+        for one in range(size["gpus"]):  # as Swarm says it
+            variables[f"DOCKER_RESOURCE_OCCAM_GPU_GPU_{number}_{one}"] = f"GPU-{number}-{one}"
         log = Path(f"/tmp/executor-{self.asked['name']}-{number}.log")
         with log.open("wb") as out:
             process = subprocess.Popen(["occam-executor"], env=os.environ | variables, stderr=out, stdout=out)
@@ -215,7 +215,14 @@ class Gateway(BaseHTTPRequestHandler):
             body["driver_port"],
         )
         adaptive = tuple(cluster.adaptive) if cluster.adaptive else None
-        conf = settings.driver_conf(driver, workers=cluster.wanted, cores=1, memory=1 << 30, adaptive=adaptive)
+        conf = settings.driver_conf(
+            driver,
+            workers=cluster.wanted,
+            cores=body.get("cores") or 1,
+            memory=1 << 30,
+            adaptive=adaptive,
+            gpus=int(body.get("gpu") or 0),
+        )
         if "grace" in self.settings:
             conf["spark.occam.grace"] = self.settings["grace"]
         return 201, cluster.answer() | {"secret": cluster.secret, "token": "the-clusters-token", "conf": conf}
@@ -234,7 +241,11 @@ class Gateway(BaseHTTPRequestHandler):
             cluster.scale(body["workers"])
         if piece == "executors":
             cluster.sizes.update(body["sizes"])
-            cluster.grant(body["profiles"], self.mood.get("room", 100))
+            never = {key: self.mood["never"] for key in body["profiles"] if key != "0" and "never" in self.mood}
+            cluster.grant(
+                {key: 0 if key in never else n for key, n in body["profiles"].items()}, self.mood.get("room", 100)
+            )
+            return 200, cluster.answer() | {"never": never}
         if piece == "executors/kill":
             cluster.kill(body["ids"])
         return 200, cluster.answer()

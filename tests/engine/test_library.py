@@ -292,3 +292,33 @@ def test_an_interrupt_at_any_stage_leaves_nothing(stage: Stage) -> None:
     """)
     assert said == [True, True, 0, *[[True, 0, None]] * 4]
     nothing_is_left(stage)
+
+
+def test_tasks_see_the_gpu_that_spark_gave_them_and_no_other(stage: Stage) -> None:
+    said = stage.python("""
+        def seen(_):
+            from pyspark import TaskContext
+            time.sleep(1)  # so that all slots are used at the same time
+            given = TaskContext.get().resources().get("gpu")
+            return (given.addresses if given else []), os.environ.get("CUDA_VISIBLE_DEVICES"), os.getpid()
+
+        def run(**asked):
+            spark = occam.spark(workers=1, cores=2, name="gpus", **asked)
+            tasks = [spark.sparkContext.parallelize(range(2), 2).map(seen).collect() for _ in range(2)]
+            spark.stop()
+            return tasks
+
+        said = {"shared": run(gpu=1), "each": run(gpu=2), "none": run()}
+    """)
+    assert [(given, shown) for wave in said["shared"] for given, shown, _ in wave] == [(["GPU-1-0"], "GPU-1-0")] * 4
+    for wave in said["each"]:
+        assert sorted((given, shown) for given, shown, _ in wave) == [
+            (["GPU-1-0"], "GPU-1-0"),
+            (["GPU-1-1"], "GPU-1-1"),
+        ]
+    processes = [process for wave in said["each"] for _, _, process in wave]
+    assert len(set(processes)) == 4, "CUDA would show a process that is used again what it showed the task before"
+    assert [(given, shown) for wave in said["none"] for given, shown, _ in wave] == [([], "")] * 4
+    asked = stage.requests("POST", "/clusters")[-3:]
+    assert [one.get("gpu") for one in asked] == [1, 2, None]
+    nothing_is_left(stage)

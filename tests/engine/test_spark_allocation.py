@@ -184,17 +184,35 @@ def test_a_stage_may_ask_for_executors_of_its_own_kind(stage: Stage) -> None:
         task = TaskResourceRequests().cpus(1).resource("gpu", 1)
         profile = ResourceProfileBuilder().require(executor).require(task).build
         def mine(_):
+            import os
             from pyspark import TaskContext
-            return TaskContext.get().resources()["gpu"].addresses
+            return TaskContext.get().resources()["gpu"].addresses + [os.environ["CUDA_VISIBLE_DEVICES"]]
         said = [sc.parallelize(range(2), 2).withResources(profile).map(mine).collect(), str(profile.id)]
     """)
     addresses, profile = said
-    assert all(len(one) == 1 and one[0].startswith("GPU-") for one in addresses), addresses
+    assert all(len(one) == 2 and one[0] == one[1] and one[0].startswith("GPU-") for one in addresses), addresses
     asked = [one for one in stage.requests("PUT", f"{PATH}/executors") if profile in one["profiles"]]
     assert asked[0]["total"] == sum(asked[0]["profiles"].values())
     assert asked[0]["sizes"] == {profile: {"cores": 1, "memory": 1100 << 20, "heap": 600 << 20, "gpus": 2}}
     number = next(one["id"] for one in stage.ask("GET", PATH)["executors"] if one["profile"] == profile)
     assert "heap 600m" in stage.executor_log(int(number))
+
+
+def test_a_stage_whose_workers_will_never_come_fails_and_says_why(stage: Stage) -> None:
+    stage.ask("POST", "/answer", json.dumps({"never": "no host of this course has 8 GPUs"}))
+    said = stage.cell(
+        """
+        large = ResourceProfileBuilder().require(ExecutorResourceRequests().cores(1).resource("gpu", 8)).build
+        try:
+            sc.parallelize(range(2), 2).withResources(large).count()
+        except Exception as error:
+            said = str(error)
+    """,
+        seconds=60,
+    )
+    stage.ask("POST", "/answer", "{}")
+    assert "no worker for it will come: no host of this course has 8 GPUs" in said
+    assert stage.cell("said = work(2)") == 1
 
 
 def test_executors_end_within_seconds_of_their_driver_and_say_so(stage: Stage) -> None:
