@@ -322,3 +322,22 @@ def test_tasks_see_the_gpu_that_spark_gave_them_and_no_other(stage: Stage) -> No
     asked = stage.requests("POST", "/clusters")[-3:]
     assert [one.get("gpu") for one in asked] == [1, 2, None]
     nothing_is_left(stage)
+
+
+def test_scaling_is_one_call_and_a_plot(stage: Stage) -> None:
+    said = stage.python("""
+        spark = occam.spark(workers=1)
+        nap = lambda spark: spark.sparkContext.parallelize(range(4), 4).map(lambda _: time.sleep(1)).count()
+        told = occam.scaling(nap, workers=[1, 2], repeat=2)
+        back = spark.cluster.status().workers
+        said = [told.table(), told.serial, repr(told), told._repr_html_(), back]
+        spark.stop()
+    """)
+    table, serial, text, html, back = said
+    assert [row["workers"] for row in table] == [1, 2]
+    assert table[1]["speed-up"] > 1.5, table  # four naps of a second, one or two at a time
+    assert 0 <= serial < 0.5
+    assert text.splitlines()[0].split() == ["workers", "seconds", "fastest", "slowest", "speed-up", "efficiency"]
+    assert "data:image/png;base64," in html
+    assert back == 1, "the cluster is as large as before"
+    nothing_is_left(stage)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from occam import data
     from occam.classic import Session
     from occam.lookout import show_progress as progress
+    from occam.scales import scaling
     from occam.session import clusters, current, quota, spark, stop
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "load_ipython_extension",
     "progress",
     "quota",
+    "scaling",
     "spark",
     "stop",
 ]
@@ -43,6 +45,7 @@ __all__ = [
 _WITH_PYSPARK = {
     "Session": ("occam.classic", "Session"),
     "progress": ("occam.lookout", "show_progress"),
+    "scaling": ("occam.scales", "scaling"),
     **{name: ("occam.session", name) for name in ("clusters", "current", "quota", "spark", "stop")},
 }
 
