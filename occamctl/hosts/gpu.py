@@ -9,12 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from occamctl.plan.gpu_setup import CONFIG, DAEMON
 from occamctl.plan.observed import Gpu, GpuSupport, HostFile
 
 DEADLINE = 15
 """Seconds for one call of nvidia-smi: without persistence mode it wakes every GPU first, eight of them for ten."""
-CONFIG = "/etc/nvidia-container-runtime/config.toml"
-DAEMON = "/etc/docker/daemon.json"
 _TIMED_OUT = ("124", "137")
 _NVIDIA = "0x10de"
 # PCI classes 0x03…: display controllers. A host without a card and without nvidia-smi pays for two small commands.
