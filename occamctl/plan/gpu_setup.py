@@ -82,6 +82,16 @@ def lacks(said: Said, facts: HostFacts, engine: EngineGpus | None) -> list[Lack]
     return found + list(_engine(facts.support.daemon, gpus, engine or EngineGpus()))
 
 
+def lacks_of_toolkit(facts: HostFacts) -> list[Lack]:
+    """What is wrong with the toolkit alone."""
+    return list(_toolkit(facts.support.toolkit))
+
+
+def lacks_of_engine(said: Said, facts: HostFacts, engine: EngineGpus | None) -> list[Lack]:
+    """What the running engine does not know."""
+    return list(_engine(HostFile(), lent(said, facts), engine or EngineGpus()))
+
+
 def _driver(facts: HostFacts) -> Iterator[Lack]:
     there = facts.support
     if there.hangs:
