@@ -11,6 +11,7 @@ from occamctl.actions.session import Session, each
 from occamctl.engine import ground, leftovers, nodes, swarm, walls
 from occamctl.engine.client import Engine
 from occamctl.errors import PartlyDone, Refused
+from occamctl.hosts import gpu_prepare
 from occamctl.hosts.lock import holding
 from occamctl.plan.wanted import front_label, host_label
 from occamctl.spec import names
@@ -99,6 +100,8 @@ def _take_down(session: Session, say: Say, *, keep_images: bool) -> None:
     session.errors.update(errors)
     if formed:
         _leave(session, say)
+    _, errors = each(session.machines, lambda host: _gpus(session, host, say))
+    session.errors.update(errors)
 
 
 def _services(engine: Engine, course: str, say: Say) -> None:
@@ -138,6 +141,12 @@ def _rest(engine: Engine, course: str, say: Say, keep_images: bool) -> None:
         say(engine.name, "removing images")
         leftovers.remove_images(engine)
     say(engine.name, "clean")
+
+
+def _gpus(session: Session, host: str, say: Say) -> None:
+    """What `host prepare --gpu` told the engine goes with the last course; it refuses where others' containers run."""
+    if not leftovers.other_courses(session.engine(host), session.course.course):
+        gpu_prepare.undo_gpus(session.machines[host], lambda text: say(host, text))
 
 
 def _unlabel(session: Session) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from occamctl.actions.gpus import said
 from occamctl.actions.session import Session, each
-from occamctl.errors import HostError
+from occamctl.errors import HostError, OccamError, Refused
+from occamctl.hosts import gpu_prepare, walls
 from occamctl.hosts import prepare as engines
-from occamctl.hosts import walls
 from occamctl.hosts.facts import too_old
 from occamctl.hosts.machine import Ran
 from occamctl.plan.observed import HostFacts
@@ -70,18 +71,23 @@ def _state(facts: HostFacts) -> dict[str, str]:
     return {"state": "ready"}
 
 
-def prepare(session: Session, say: Say) -> dict[str, list[str]]:
+def prepare(session: Session, say: Say, *, gpu: bool = False, may_restart: bool = False) -> dict[str, list[str]]:
     """Ensure an engine on every host, and its rules for containers; what was done on each.
 
     Hosts that failed are in `session.errors`. The rules name the addresses of the hosts that answered; `course up`,
     which needs all of them, sets them again.
+
+    gpu          also what their GPUs need
+    may_restart  engines may be restarted for that, although containers run there
     """
     session.gather_facts()
     rules = rules_for(session.course, session.facts)
 
     def one(host: str) -> list[str]:
-        machine = session.machines[host]
-        did = engines.prepare(machine, lambda text: say(host, text))
+        machine, speak = session.machines[host], lambda text: say(host, text)
+        did = engines.prepare(machine, speak)
+        if gpu:
+            did += gpu_prepare.prepare_gpus(machine, said(session, host), speak, may_restart=may_restart)
         new = not machine.is_local and walls.ensure(machine, session.names.walls_table, rules)
         return [*did, "set the rules for containers"] if new else did
 
@@ -90,12 +96,13 @@ def prepare(session: Session, say: Say) -> dict[str, list[str]]:
     return done
 
 
-def undo(session: Session, say: Say) -> dict[str, list[str]]:
-    """Take away the rules and engines that `prepare` brought; what was done on each host. Others' engines stay."""
+def undo(session: Session, say: Say, *, may_restart: bool = False) -> dict[str, list[str]]:
+    """Take away what `prepare` brought; what was done on each host. Others' engines stay."""
 
     def one(host: str) -> list[str]:
-        machine, table = session.machines[host], session.names.walls_table
-        return engines.undo_prepare(machine, lambda text: say(host, text), "" if machine.is_local else table)
+        machine, table, speak = session.machines[host], session.names.walls_table, lambda text: say(host, text)
+        did = gpu_prepare.undo_gpus(machine, speak, may_restart=may_restart)
+        return [*did, *engines.undo_prepare(machine, speak, "" if machine.is_local else table)]
 
     done, errors = each(session.machines, one)
     session.errors.update(errors)
@@ -113,8 +120,11 @@ def run(session: Session, command: Sequence[str], *, sudo: bool, seconds: float)
 
 
 def raise_errors(errors: dict[str, HostError]) -> None:
-    """Raise the first of several hosts' errors, with the others."""
+    """Raise the first of several hosts' errors, with the others; where all hosts refused, that is what it is."""
     if errors:
-        first, *rest = errors.values()
+        causes = [error.__cause__ for error in errors.values()]
+        refused = [cause for cause in causes if isinstance(cause, Refused)]
+        first: OccamError
+        first, *rest = refused if len(refused) == len(causes) else errors.values()
         first.others = rest
         raise first

@@ -120,6 +120,7 @@ def each(hosts: Iterable[str], ask: Callable[[str], Answer]) -> tuple[dict[str, 
                 errors[host] = error
             except OccamError as error:
                 errors[host] = HostError(error.what, where=error.where or host, fix=error.fix)
+                errors[host].__cause__ = error
     return answers, errors
 
 

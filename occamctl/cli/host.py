@@ -32,11 +32,15 @@ def list_hosts(config: Config = Path("occam.yaml"), output: Output = "table") ->
 @app.command()
 def prepare(
     config: Config = Path("occam.yaml"),
+    gpu: Annotated[bool, typer.Option("--gpu", help="Also what their GPUs need; see: occamctl gpu check.")] = False,
+    restart_engine: Annotated[
+        bool, typer.Option("--restart-engine", help="Restart an engine for its GPUs although containers run there.")
+    ] = False,
     undo: Annotated[bool, typer.Option("--undo", help="Take away what prepare brought.")] = False,
 ) -> None:
-    """Install a container engine where there is none, and set the rules for containers.
+    """Install a container engine where there is none, set the rules for containers, make GPUs ready.
 
-    Example: occamctl host prepare
+    Example: occamctl host prepare --gpu
     """
     from occamctl import render
     from occamctl.actions import hosts as action
@@ -44,7 +48,10 @@ def prepare(
 
     with open_course(config) as session:
         with render.progress(session.machines) as say:
-            done = action.undo(session, say) if undo else action.prepare(session, say)
+            if undo:
+                done = action.undo(session, say, may_restart=restart_engine)
+            else:
+                done = action.prepare(session, say, gpu=gpu, may_restart=restart_engine)
         nothing = "nothing of ours is there" if undo else "an engine runs already; nothing to do"
         for host, did in done.items():
             render.line(f"{host}: {', '.join(did) if did else nothing}")

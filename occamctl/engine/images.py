@@ -90,6 +90,7 @@ def host_image() -> Built:
             ("Dockerfile", here / "Dockerfile"),
             ("certificates", _CERTIFICATES),
             ("entrypoint", here / "entrypoint"),
+            ("nvidia", here / "nvidia"),
         ]
     )
     return Built(f"{PREFIX}/host:{made.digest()}", "host image", made)

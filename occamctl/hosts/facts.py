@@ -6,11 +6,13 @@ import ipaddress
 import re
 
 from occamctl.errors import HostError
+from occamctl.hosts import gpu
 from occamctl.hosts.machine import Machine
-from occamctl.plan.observed import Gpu, HostFacts
+from occamctl.plan.observed import HostFacts
 
 # A part begins with its name. Programs that are not there print nothing.
-_LOOK = r"""
+_LOOK = (
+    r"""
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 part() { printf '\n== %s\n' "$1"; }
 part cores; nproc
@@ -24,9 +26,10 @@ part address6; cat /proc/net/if_inet6 2>/dev/null
 part tcp; cat /proc/net/tcp /proc/net/tcp6 2>/dev/null
 part engine; command -v dockerd docker >/dev/null && { dockerd --version 2>/dev/null || docker --version; }
 part running; grep '/run/docker\.sock$' /proc/net/unix
-part gpus; nvidia-smi --query-gpu=uuid,name,memory.total --format=csv,noheader,nounits 2>/dev/null
-exit 0
 """
+    + gpu.LOOK
+    + "exit 0\n"
+)
 OLDEST_ENGINE = (20, 10)
 _LISTEN = "0A"
 _ACCEPTS = "00010000"
@@ -57,7 +60,8 @@ def parse(printed: str, host: str = "") -> HostFacts:
             load=float(parts["load"].split()[0]),
             system=_system(parts["system"]),
             engine=_engine(parts["engine"]) if _listens(parts["running"]) else "",
-            gpus=_gpus(parts["gpus"]),
+            gpus=gpu.gpus(parts),
+            support=gpu.support(parts),
             addresses=(*_addresses(parts["address"], parts["route"]), *_addresses6(parts.get("address6", ""))),
             routes=routes,
             listening=_listening(parts["tcp"]),
@@ -167,9 +171,3 @@ def _listening(text: str) -> frozenset[int]:
         if len(words) > 3 and words[3] == _LISTEN:
             ports.add(int(words[1].rpartition(":")[2], 16))
     return frozenset(ports)
-
-
-def _gpus(text: str) -> tuple[Gpu, ...]:
-    """nvidia-smi prints MiB; a broken driver prints words, which are no GPUs."""
-    rows = [[word.strip() for word in line.split(",")] for line in text.strip().splitlines()]
-    return tuple(Gpu(row[0], row[1], int(row[2]) << 20) for row in rows if len(row) == 3 and row[2].isdigit())

@@ -19,7 +19,7 @@ LOG = "/var/log/occam-dockerd.log"
 PACKAGES = ("docker.io", "iptables", "iproute2", "nftables", "ca-certificates")
 APT_SECONDS = 900
 START_SECONDS = 90
-_APT = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=120")
+APT = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=120")
 _VERSION = ("docker", "-H", "unix:///var/run/docker.sock", "version", "--format", "{{.Server.Version}}")
 # Without an init system the engine is a process of its own session that outlives this connection.
 # An engine that was killed leaves its number behind; where another process has that number by now, dockerd refuses to
@@ -81,18 +81,19 @@ def _install(machine: Machine, say: Say) -> str:
             fix="install Docker 20.10 or newer by hand (https://docs.docker.com/engine/install)",
         )
     say(f"no container engine here: installing {PACKAGES[0]} of {system} with apt")
-    before = _installed(machine)
+    before = installed(machine)
     _note_before(machine)
-    machine.run([*_APT, "-o", "APT::Update::Error-Mode=any", "update"], sudo=True, seconds=APT_SECONDS)
+    machine.run([*APT, "-o", "APT::Update::Error-Mode=any", "update"], sudo=True, seconds=APT_SECONDS)
     try:
-        machine.run([*_APT, "install", "--no-install-recommends", *PACKAGES], sudo=True, seconds=APT_SECONDS)
+        machine.run([*APT, "install", "--no-install-recommends", *PACKAGES], sudo=True, seconds=APT_SECONDS)
     finally:  # also what an installation left that broke off
-        new = sorted(_installed(machine) - before)
+        new = sorted(installed(machine) - before)
         _note(machine, {"packages": [*_names(machine, "packages"), *new]})
     return f"installed {', '.join(new[:3])}{f' and {len(new) - 3} more packages' if len(new) > 3 else ''}"
 
 
-def _installed(machine: Machine) -> set[str]:
+def installed(machine: Machine) -> set[str]:
+    """Names of the packages that are installed."""
     listed = machine.run(["dpkg-query", "-W", "-f", "${db:Status-Abbrev} ${Package}\n"]).stdout
     return {line.split()[-1] for line in listed.splitlines() if not line.startswith(("un", "rc", "pn"))}
 
@@ -114,7 +115,7 @@ def _start(machine: Machine, say: Say) -> str:
         describe=lambda _: "not answering",
         fix="there, see: journalctl -u docker" if systemd else f"see {LOG} there",
     )
-    _note(machine, {"pid": machine.run(["cat", "/var/run/docker.pid"], sudo=True, check=False).stdout.strip()})
+    note_engine(machine)
     return "started the engine"
 
 
@@ -133,6 +134,12 @@ def _names(machine: Machine, key: str) -> list[str]:
 
 def _note(machine: Machine, what: dict[str, object]) -> None:
     machine.put(NOTES, json.dumps(_notes(machine) | what).encode())
+
+
+def note_engine(machine: Machine) -> None:
+    """The engine has been restarted: if it was one that we started, it still is."""
+    if _notes(machine).get("started"):
+        _note(machine, {"pid": machine.run(["cat", "/var/run/docker.pid"], sudo=True, check=False).stdout.strip()})
 
 
 def _note_before(machine: Machine) -> None:
@@ -169,7 +176,7 @@ def undo_prepare(machine: Machine, say: Say, table: str = "") -> list[str]:
     if packages:
         say(f"removing {len(packages)} packages")
         machine.run(["sh", "-c", _RULES, "sh", was.get("forward", ""), was.get("policy") or "ACCEPT"], sudo=True)
-        machine.run([*_APT, "purge", *packages], sudo=True, seconds=APT_SECONDS)
+        machine.run([*APT, "purge", *packages], sudo=True, seconds=APT_SECONDS)
         kept = [was.get(what, "") for what in ("lists", "group", "config")]
         machine.run(["sh", "-c", _FILES, "sh", *kept], sudo=True)
         did.append(f"{len(packages)} packages removed")

@@ -20,6 +20,8 @@ from occamctl.sandbox import keys, network, recipe, seed
 
 Say = Callable[[str, str], None]
 LABEL = "occam.sandbox"
+GPUS = "occam.sandbox.gpus"
+"""Label of a pretend host: how many simulated GPUs it has."""
 USER = "ops"
 MOST = 8
 START_SECONDS = 60
@@ -70,25 +72,29 @@ def up(
     tags: Sequence[str] = (),
     say: Say = lambda where, what: None,
     options: Mapping[int, Mapping[str, str]] | None = None,
+    gpus: int = 0,
 ) -> Sandbox:
     """Ensure a sandbox with so many hosts; one that is there with fewer gets more.
 
+    gpus     simulated ones on each new host
     tags     images of this machine's engine that every new host begins with, where they can be cloned
     options  variables of the hosts' entrypoint (templates/images/host), by number from 1
     """
     if not 1 <= hosts <= MOST:
         raise SpecError(f"{hosts} hosts: from 1 to {MOST} can be made")
+    if not 0 <= gpus <= MOST:
+        raise SpecError(f"{gpus} GPUs: up to {MOST} can be simulated on each host")
     folder = _folder(name)
     engine = Engine.local()
     image = images.host_image()
     images.ensure_built(engine, image, lambda text: say("", text))
     public = keys.ensure_pair(folder / "id_ed25519")
     subnet = network.ensure(engine, _network(name), {LABEL: name}, gather(LocalMachine()).routes)
-    given = options or {}
+    given = {number: _with_gpus(gpus) | dict((options or {}).get(number, {})) for number in range(1, hosts + 1)}
 
     def make(number: int) -> str:
         address = str(subnet.network_address + 10 + number)
-        _ensure_host(engine, name, number, address, image.tag, public, tags, given.get(number, {}), say)
+        _ensure_host(engine, name, number, address, image.tag, public, tags, given[number], say)
         return address
 
     with wait.Together(max_workers=hosts) as pool:
@@ -97,6 +103,10 @@ def up(
     made.known_hosts.write_text("".join(_host_key(engine, name, n, address) for n, address in enumerate(addresses, 1)))
     _course_file(made, say)
     return made
+
+
+def _with_gpus(count: int) -> dict[str, str]:
+    return {"OCCAM_GPUS": str(count)} if count else {}
 
 
 def _course_file(made: Sandbox, say: Say) -> None:
@@ -140,6 +150,7 @@ def _ensure_host(
 ) -> None:
     """One host; a stopped one is started again with what it had."""
     container, volume = host_name(name, number), f"occam-sandbox-{name}-{number}"
+    gpus = options.get("OCCAM_GPUS", "0")
     with speaking_to(engine.name):
         there = engine.api.containers(all=True, filters={"name": f"^/{container}$"})
         if not there:
@@ -154,10 +165,12 @@ def _ensure_host(
                 network=_network(name),
                 address=address,
                 volume=volume,
-                labels={LABEL: name},
+                labels={LABEL: name, GPUS: gpus},
                 options=options,
                 public_key=public,
             )
+        elif gpus != "0" and there[0]["Labels"].get(GPUS, "0") != gpus:
+            say(container, "is there already, and its simulated GPUs are left as they are")
         if not there or there[0]["State"] != "running":
             engine.api.start(container)
     # Without an engine the entrypoint ends as `sleep`, when the packages are off.
@@ -196,6 +209,7 @@ def listed() -> list[dict[str, Any]]:
             "host": one["Names"][0].lstrip("/"),
             "address": next(iter(one["NetworkSettings"]["Networks"].values()))["IPAMConfig"]["IPv4Address"],
             "state": one["State"],
+            "gpus": int(one["Labels"].get(GPUS, 0)),
             "course_file": str(state_folder() / one["Labels"][LABEL] / "occam.yaml"),
         }
         for one in sorted(found, key=lambda one: str(one["Names"][0]))

@@ -11,10 +11,6 @@ from occamctl.hosts.facts import parse, too_old
 from occamctl.plan.observed import Gpu
 
 RECORDED = Path(__file__).parent / "recorded"
-BROKEN_DRIVER = (
-    "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest NVIDIA "
-    "driver is installed and running.\n"
-)
 
 
 def printed(name: str) -> str:
@@ -70,13 +66,6 @@ def test_ipv6_addresses_that_stay() -> None:
     )
     text = printed("debian-12-pretend-host").replace("== tcp\n", f"== address6\n{rows}\n== tcp\n")
     assert parse(text).addresses == ("10.99.2.11", "2001:db8::77")
-
-
-@pytest.mark.parametrize(
-    "said", [BROKEN_DRIVER, "", "No devices were found\n", "GPU-1, NVIDIA GB10, [N/A]\n", "a, b, c, d\n"]
-)
-def test_words_of_a_broken_driver_are_no_gpus(said: str) -> None:
-    assert parse(with_part(printed("ubuntu-24.04-gpus-written-by-hand"), "gpus", said)).gpus == ()
 
 
 @pytest.mark.parametrize(
