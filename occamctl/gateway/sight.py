@@ -78,13 +78,15 @@ class Seen:
     def rooms(self, *, but: frozenset[str] = frozenset()) -> list[Room]:
         """What is free on every node where a student's container may start."""
         used, taken = self.reserved(but=but), self.assigned(but=but)
+        lent = {node.id: gpus.usable(node.labels, node.generic) for node in self.open_nodes()}
         return [
             Room(
                 node.id,
                 node.hostname,
                 node.cpus - used[node.id][0],
                 node.memory - used[node.id][1],
-                gpus=tuple(one for one in gpus.usable(node.labels, node.generic) if one.uuid not in taken),
+                gpus=tuple(one for one in lent[node.id] if one.uuid not in taken),
+                lent=lent[node.id],
             )
             for node in self.open_nodes()
         ]
