@@ -17,6 +17,7 @@ from occamctl.gateway import settings as told
 from occamctl.gateway.api import Parts
 from occamctl.gateway.auth import Hub
 from occamctl.gateway.clusters import Clusters
+from occamctl.gateway.gpus import FRESH, Gpus
 from occamctl.gateway.ledger import Ledger, Worker
 from occamctl.gateway.notebooks import Notebooks
 from occamctl.gateway.reconcile import Loop
@@ -40,7 +41,10 @@ def assemble(engine: Engine, settings: Settings) -> tuple[Parts, Loop]:
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="work")
     loop = Loop(engine, settings, sight, clusters=clusters, notebooks=notebooks, pool=pool)
     loop.remember()
-    return Parts(settings, Hub(settings.hub_api, settings.token()), sight, clusters, notebooks, pool), loop
+    gpus = Gpus(engine, settings, ledger, sight=sight, notebooks=notebooks)
+    gpus.remember(sight.look(FRESH))
+    hub = Hub(settings.hub_api, settings.token())
+    return Parts(settings, hub, sight, clusters, notebooks, gpus, pool), loop
 
 
 async def serve(settings: Settings) -> None:

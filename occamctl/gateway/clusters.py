@@ -27,7 +27,7 @@ from occamctl.gateway.ledger import Change, Ledger
 from occamctl.gateway.notebooks import Notebooks
 from occamctl.gateway.queue import Queue
 from occamctl.gateway.quotas import Rights
-from occamctl.gateway.refusals import NotKnown
+from occamctl.gateway.refusals import NeverFits, NotKnown
 from occamctl.gateway.settings import Settings
 from occamctl.gateway.sight import Sight
 from occamctl.gateway.subnets import Networks
@@ -140,7 +140,7 @@ class Clusters:
     def _queued(self, owner: str, wish: Wish, rights: Rights, no: DoesNotFit) -> dict[str, Any]:
         """A place in the queue. Raises DoesNotFit for what no waiting would bring: more than the quota as such."""
         alone = self.ledger.amount(self._facts(owner, wish))
-        if rights.limits.over(alone):
+        if rights.limits.over(alone) or isinstance(no, NeverFits):
             raise no
         now = time.monotonic()
         for_room = not rights.limits.over(self.ledger.held(owner) + alone)

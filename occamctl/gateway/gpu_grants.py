@@ -39,6 +39,11 @@ class Grant:
     once: bool = False
     used: bool = False
 
+    @property
+    def kinds(self) -> frozenset[str]:
+        """What the swarm calls them."""
+        return frozenset(plan.kind(one.uuid) for one in self.gpus)
+
     def labels(self) -> dict[str, str]:
         return {plan.HELD: plan.label(self.gpus), UNTIL: iso(self.until), ONCE: "true" if self.once else ""}
 

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from occamctl.errors import Refused
 from occamctl.gateway import gpu_words
-from occamctl.gateway.cluster import Cluster, Executor
+from occamctl.gateway.cluster import MOST_NOTICES, Cluster, Executor, Notice
 from occamctl.gateway.gpu_grants import Book, End, Grant, Holder, Reservation
 from occamctl.gateway.quotas import Amount, Rights, Shared
 from occamctl.gateway.refusals import NotKnown
@@ -43,6 +43,7 @@ class GpuLedger:
     def __init__(self, whole: Whole, lock: threading.RLock, clock: Callable[[], float]) -> None:
         self._whole, self._lock, self._clock = whole, lock, clock
         self._book = Book()
+        self._notices: dict[str, list[Notice]] = {}
 
     # Notebooks -----------------------------------------------------------------------------------------------------
 
@@ -152,6 +153,18 @@ class GpuLedger:
                 self._book.change(owner, once=True)
                 return self._book.grants[owner]
             return self._book.grants.pop(owner, None)
+
+    def tell(self, owner: str, text: str) -> None:
+        """Leave a notice about GPUs for somebody. In memory: what it tells of can be seen without it."""
+        with self._lock:
+            told = self._notices.setdefault(owner, [])
+            told.append(Notice(max(told[-1].number + 1 if told else 0, int(self._clock() * 1000)), text))
+            del told[:-MOST_NOTICES]
+
+    def notices(self, owner: str) -> list[Notice]:
+        """The newest last."""
+        with self._lock:
+            return list(self._notices.get(owner, ()))
 
     # Everybody -----------------------------------------------------------------------------------------------------
 

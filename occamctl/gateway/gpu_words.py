@@ -155,3 +155,16 @@ def reserved(
     return DoesNotFit(
         f"{want} cannot be reserved then, {left} can; reserved already: {told}", fix="take another time, or fewer"
     )
+
+
+def choices(free: Iterable[Gpu]) -> list[dict[str, object]]:
+    """What somebody may choose from: one GPU of any kind, and one of each kind when there are several."""
+    many = Counter((gpus.called(one), one.profile, one.model) for one in free)
+    if not many:
+        return []
+    total = sum(many.values())
+    each: list[dict[str, object]] = [
+        {"gpu": {"profile": profile} if profile else {"model": model}, "label": f"1 {name} ({number} free)"}
+        for (name, profile, model), number in sorted(many.items())
+    ]
+    return [{"gpu": {"count": 1}, "label": f"1 GPU of any kind ({total} free)"}, *each] if len(each) > 1 else each
