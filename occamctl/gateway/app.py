@@ -17,6 +17,7 @@ from occamctl.gateway import settings as told
 from occamctl.gateway.api import Parts
 from occamctl.gateway.auth import Hub
 from occamctl.gateway.clusters import Clusters
+from occamctl.gateway.gpu_care import Care
 from occamctl.gateway.gpus import FRESH, Gpus
 from occamctl.gateway.ledger import Ledger, Worker
 from occamctl.gateway.notebooks import Notebooks
@@ -55,11 +56,13 @@ async def serve(settings: Settings) -> None:
     stop = threading.Event()
     caring = threading.Thread(target=loop.run, args=(stop,), name="loop", daemon=True)
     caring.start()
+    gpus = asyncio.create_task(Care(parts).run())
     log.info("gateway %s of %s answers on port %d", settings.version, settings.course, settings.port)
     await _told_to_end()
     log.info("told to end; what runs goes on")
     server.stop()
     stop.set()
+    gpus.cancel()
     parts.pool.shutdown(wait=False, cancel_futures=True)
 
 

@@ -175,6 +175,25 @@ class Clusters:
             spark.write(self._engine, self._site, facts)
             cluster.written = facts
 
+    def make_way(self, cluster: Cluster) -> int:
+        """Give up the workers whose GPUs are reserved for others now; how many went. Raises EngineError."""
+        gone = self.ledger.gpus.take_reserved(cluster)
+        if gone:
+            self.write(cluster)
+        for one in gone:
+            self.remove_executor(cluster, one)
+        return len(gone)
+
+    def without_gpu(self, cluster: Cluster, uuid: str, why: str) -> None:
+        """Give up the worker with a GPU that is broken: another one comes in its place. Raises EngineError."""
+        with cluster.lock:
+            broken = [one.number for one in cluster.executors.values() if any(gpu.uuid == uuid for gpu in one.gpus)]
+            for one in self.ledger.take_out(cluster, broken):
+                one.state, one.message, one.lost_at = "lost", f"its GPU is out of service: {why}", time.monotonic()
+                cluster.lost.append(one)
+                cluster.tell(f"Worker {one.number} was lost, its GPU is out of service: {why}. Another one comes.")
+                self.remove_executor(cluster, one)
+
     def _replace_own(self, owner: str, wish: Wish) -> None:
         """A kernel that was restarted keeps its id: what it had before is nobody's any more."""
         with suppress(NotKnown):

@@ -8,10 +8,10 @@ import secrets
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
-from occamctl.engine import ground, swarm
+from occamctl.engine import ground, nodes, swarm
 from occamctl.engine.client import Engine
 from occamctl.errors import OccamError, SpecError
 from occamctl.gateway import gpu_words
@@ -26,6 +26,7 @@ from occamctl.gateway.gpu_grants import (
     label,
     reservations_of,
 )
+from occamctl.gateway.gpu_watch import Use
 from occamctl.gateway.gpu_wishes import Assignment, Booking
 from occamctl.gateway.ledger import Ledger
 from occamctl.gateway.notebook_service import GROUPS, Home, groups_of, home_of, memory, runs_with
@@ -42,16 +43,6 @@ FRESH = 1.0
 """Seconds: how old a look at the engine may be that GPUs are chosen by."""
 TOLD_FOR = 120
 """Seconds that a sample of a GPU's use is shown."""
-
-
-@dataclass(frozen=True)
-class Use:
-    """What a watcher said of one GPU. `at` on the monotonic clock, memory in bytes."""
-
-    at: float
-    utilization: float
-    memory_used: int
-    processes: int
 
 
 class Gpus:
@@ -216,6 +207,13 @@ class Gpus:
         held += [(one.limits, self._ledger.held_by(one)) for one in rights.shared]
         return min([gpus.MOST, *(max(0, limits.gpus - has.gpus) for limits, has in held if limits.gpus is not None)])
 
+    def tell(self, user: str, text: str) -> None:
+        """Tell somebody of their GPUs, also in the notebook: the library shows what its cluster is told."""
+        self._ledger.gpus.tell(user, text)
+        for one in self._ledger.of(user):
+            if one.living and not one.facts.own_driver:
+                one.tell(text)
+
     # Everybody -----------------------------------------------------------------------------------------------------
 
     def listed(self, *, named: bool) -> list[dict[str, Any]]:
@@ -282,6 +280,19 @@ class Gpus:
                 self._ledger.gpus.found_reservation(gone)
                 raise
         log.info("reservation %s: removed", number)
+
+    def take_out(self, node: str, uuid: str, why: str) -> bool:
+        """Note on a node that one of its GPUs is broken. False when it is none of its own, or was noted before."""
+        there = next((one for one in swarm.nodes(self._engine) if one.id == node), None)
+        if there is None or uuid not in {one.uuid for one in gpus.lent(there.labels)}:
+            return False
+        out = gpus.out(there.labels)
+        if uuid in out:
+            return False
+        nodes.label(self._engine, node, {gpus.OUT: json.dumps({**out, uuid: why})})
+        self._sight.look(0)  # nobody is given it who asks at once
+        log.warning("GPU %s on %s: out of service: %s", uuid, there.hostname, why)
+        return True
 
     def forget_old(self) -> None:
         """Take out the reservations that are over. Raises EngineError."""
