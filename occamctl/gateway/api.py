@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 from tornado.web import RequestHandler
 
 from occamctl.errors import OccamError, SpecError
-from occamctl.gateway import wishes
+from occamctl.gateway import server, wishes
 from occamctl.gateway.auth import Hub, Who
 from occamctl.gateway.clusters import Clusters
+from occamctl.gateway.gpus import Gpus
 from occamctl.gateway.notebooks import Notebooks
 from occamctl.gateway.quotas import Rights
 from occamctl.gateway.refusals import NotKnown, status_of
@@ -36,6 +37,7 @@ class Parts:
     sight: Sight
     clusters: Clusters
     notebooks: Notebooks
+    gpus: Gpus
     pool: Pool
 
 
@@ -78,6 +80,17 @@ class Api(RequestHandler):
         told = self.parts.clusters.ledger.quota(owner, await self.rights(owner))
         told["workers"]["free_on_hosts"] = await self.work(self.parts.clusters.free)
         return told
+
+    async def notebook(self, user: str) -> dict[str, Any]:
+        """Somebody's notebook; {} when there is none."""
+        try:
+            return await self.work(self.parts.notebooks.look, user)
+        except NotKnown:
+            return {}
+
+    async def start_server(self, user: str) -> None:
+        """Start a notebook by way of the hub, and wait. Raises as `server.start` does."""
+        await server.start(self.parts.hub, user, lambda: self.notebook(user))
 
     def must_be_the_same(self, owner: str, name: str) -> None:
         """Who has an older cluster in mind must do nothing to the one that has taken its name meanwhile."""

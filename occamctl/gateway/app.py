@@ -17,6 +17,8 @@ from occamctl.gateway import settings as told
 from occamctl.gateway.api import Parts
 from occamctl.gateway.auth import Hub
 from occamctl.gateway.clusters import Clusters
+from occamctl.gateway.gpu_care import Care
+from occamctl.gateway.gpus import FRESH, Gpus
 from occamctl.gateway.ledger import Ledger, Worker
 from occamctl.gateway.notebooks import Notebooks
 from occamctl.gateway.reconcile import Loop
@@ -40,7 +42,10 @@ def assemble(engine: Engine, settings: Settings) -> tuple[Parts, Loop]:
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="work")
     loop = Loop(engine, settings, sight, clusters=clusters, notebooks=notebooks, pool=pool)
     loop.remember()
-    return Parts(settings, Hub(settings.hub_api, settings.token()), sight, clusters, notebooks, pool), loop
+    gpus = Gpus(engine, settings, ledger, sight=sight, notebooks=notebooks)
+    gpus.remember(sight.look(FRESH))
+    hub = Hub(settings.hub_api, settings.token())
+    return Parts(settings, hub, sight, clusters, notebooks, gpus, pool), loop
 
 
 async def serve(settings: Settings) -> None:
@@ -51,11 +56,13 @@ async def serve(settings: Settings) -> None:
     stop = threading.Event()
     caring = threading.Thread(target=loop.run, args=(stop,), name="loop", daemon=True)
     caring.start()
+    gpus = asyncio.create_task(Care(parts).run())
     log.info("gateway %s of %s answers on port %d", settings.version, settings.course, settings.port)
     await _told_to_end()
     log.info("told to end; what runs goes on")
     server.stop()
     stop.set()
+    gpus.cancel()
     parts.pool.shutdown(wait=False, cancel_futures=True)
 
 

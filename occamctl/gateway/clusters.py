@@ -17,7 +17,7 @@ from typing import Any, Literal
 from occamctl.engine import ground, swarm
 from occamctl.engine.client import Engine
 from occamctl.errors import DoesNotFit, OccamError, Refused, TookTooLong
-from occamctl.gateway import told
+from occamctl.gateway import gpu_words, told
 from occamctl.gateway.application import Application
 from occamctl.gateway.cluster import Cluster, Executor
 from occamctl.gateway.door import Door
@@ -27,7 +27,7 @@ from occamctl.gateway.ledger import Change, Ledger
 from occamctl.gateway.notebooks import Notebooks
 from occamctl.gateway.queue import Queue
 from occamctl.gateway.quotas import Rights, human
-from occamctl.gateway.refusals import NotKnown
+from occamctl.gateway.refusals import NeverFits, NotKnown
 from occamctl.gateway.settings import Settings
 from occamctl.gateway.sight import Sight
 from occamctl.gateway.subnets import Networks
@@ -138,7 +138,7 @@ class Clusters:
     def _queued(self, owner: str, wish: Wish, rights: Rights, no: DoesNotFit) -> dict[str, Any]:
         """A place in the queue. Raises DoesNotFit for what no waiting would bring: more than the quota as such."""
         alone = self.ledger.amount(self._facts(owner, wish))
-        if rights.limits.over(alone):
+        if rights.limits.over(alone) or isinstance(no, NeverFits):
             raise no
         now = time.monotonic()
         for_room = not rights.limits.over(self.ledger.held(owner) + alone)
@@ -172,6 +172,25 @@ class Clusters:
             facts, cluster.written = cluster.facts, None
             spark.write(self._engine, self._site, facts)
             cluster.written = facts
+
+    def make_way(self, cluster: Cluster) -> int:
+        """Give up the workers whose GPUs are reserved for others now; how many went. Raises EngineError."""
+        gone = self.ledger.gpus.take_reserved(cluster)
+        if gone:
+            self.write(cluster)
+        for one in gone:
+            self.remove_executor(cluster, one)
+        return len(gone)
+
+    def without_gpu(self, cluster: Cluster, uuid: str, why: str) -> None:
+        """Give up the worker with a GPU that is broken: another one comes in its place. Raises EngineError."""
+        with cluster.lock:
+            broken = [one.number for one in cluster.executors.values() if any(gpu.uuid == uuid for gpu in one.gpus)]
+            for one in self.ledger.take_out(cluster, broken):
+                one.state, one.message, one.lost_at = "lost", f"its GPU is out of service: {why}", time.monotonic()
+                cluster.lost.append(one)
+                cluster.tell(f"Worker {one.number} was lost, its GPU is out of service: {why}. Another one comes.")
+                self.remove_executor(cluster, one)
 
     def _replace_own(self, owner: str, wish: Wish) -> None:
         """A kernel that was restarted keeps its id: what it had before is nobody's any more."""
@@ -321,10 +340,15 @@ class Clusters:
             if name := limits.over(alone):
                 needs, most = (human(name, getattr(one, name)) for one in (alone, limits))
                 return f"one worker needs {needs}, and {whose} may hold {most}"
-        if capacity(self._sight.last.empty(), size.cores, size.memory, size.gpu):
+        rooms = self._sight.last.empty()
+        if size.gpu and (no := gpu_words.never(size.gpu, rooms)):
+            return no.what
+        if capacity(rooms, size.cores, size.memory, size.gpu):
             return ""
-        gpus = f", {human_size(size.memory)} and {size.gpu}" if size.gpu else f" and {human_size(size.memory)}"
-        return f"no host of this course has {human('cpus', size.cores)}{gpus}"
+        beside = f" and {size.gpu}" if size.gpu else ""
+        return (
+            f"no host of this course has {human('cpus', size.cores)}, {human_size(size.memory)}{beside} for one worker"
+        )
 
     def _may_add(self, owner: str, rights: Rights) -> int:
         """Workers that an owner may add at all: while others wait for room, only what is guaranteed."""

@@ -14,17 +14,19 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from occamctl.errors import DoesNotFit, Refused
+from occamctl.gateway import gpu_words, over_quota
 from occamctl.gateway.cluster import Cluster, Executor
+from occamctl.gateway.gpu_ledger import GpuLedger
 from occamctl.gateway.leases import Lease
+from occamctl.gateway.over_quota import Over
 from occamctl.gateway.quotas import RESOURCES, Amount, Limits, Quotas, Rights, Shared, called, human
 from occamctl.gateway.refusals import NotKnown
+from occamctl.gateway.room import Missing, Rooms, fit, given_back, without
 from occamctl.gateway.shares import Borrowed, take_back
-from occamctl.plan.fit import Room, Seat, capacity, less, place
+from occamctl.plan.fit import Room, Seat, capacity, place
 from occamctl.spark.clusters import GPU_WORKERS, Facts, Profile
 from occamctl.spec import names
 
-Rooms = Callable[[frozenset[str]], Iterable[Room]]
-"""Free room on nodes, not counting the reservations of the services that are named."""
 AVOIDED = 300
 """Seconds that a node on which a cluster lost a worker gets its next one only when no other takes it."""
 
@@ -56,14 +58,18 @@ class Change:
 
 
 class Ledger:
-    """Every cluster and every running notebook of the course."""
+    """Every cluster, every running notebook and every GPU of the course.
 
-    def __init__(self, course: str, worker: Worker, quotas: Quotas) -> None:
+    clock  seconds since 1970
+    """
+
+    def __init__(self, course: str, worker: Worker, quotas: Quotas, clock: Callable[[], float] = time.time) -> None:
         self._names = names.Names(course)
         self._worker, self._quotas = worker, quotas
         self._lock = threading.RLock()
         self._clusters: dict[tuple[str, str], Cluster] = {}
         self._notebooks: dict[str, Held] = {}
+        self.gpus = GpuLedger(self, self._lock, clock)
 
     def __iter__(self) -> Iterator[Cluster]:
         with self._lock:
@@ -99,6 +105,9 @@ class Ledger:
             for owner, held in self._notebooks.items():
                 if mine(owner, held.groups):
                     total += held.amount
+            for grant in self.gpus.grants:
+                if mine(grant.owner, grant.groups):
+                    total += Amount(gpus=len(grant.gpus))
             return total
 
     def weight(self, size: Profile) -> int:
@@ -146,6 +155,7 @@ class Ledger:
             there = self._notebooks.get(owner)
             if there is not None and (seen is None or there.since < seen):
                 del self._notebooks[owner]
+                self.gpus.notebook_ended(owner)
 
     @property
     def notebooks(self) -> list[str]:
@@ -262,17 +272,17 @@ class Ledger:
         with self._lock:
             free, change = list(self._rooms(cluster, rooms)), Change()
             missing = [(size, many) for size in cluster.facts.sizes if (many := self._missing(cluster, size)) > 0]
-            if not part and not _fit(missing, free):
+            if not part and not fit(missing, free):
                 if guarantee and self.held(cluster.facts.owner).workers <= guarantee:
                     self._take_back(cluster, missing, free, change)
-                if not _fit(missing, free):
+                if not fit(missing, free):
                     raise self._no_room(cluster, missing, free)
             for size, many in missing:
                 fits = min(many, capacity(free, size.cores, size.memory, size.gpu))
                 seats = place(fits, size.cores, size.memory, free, size.gpu)
                 for seat in seats:
                     self._enter(cluster, size, seat, tries, change)
-                free = _less(free, size, seats)
+                free = without(free, size, seats)
             return change
 
     def _missing(self, cluster: Cluster, size: Profile) -> int:
@@ -311,17 +321,15 @@ class Ledger:
 
     # Fair share ----------------------------------------------------------------------------------------------------
 
-    def _take_back(
-        self, cluster: Cluster, missing: Sequence[tuple[Profile, int]], free: list[Room], change: Change
-    ) -> None:
+    def _take_back(self, cluster: Cluster, missing: Missing, free: list[Room], change: Change) -> None:
         """Make room in `free` with what others borrowed, if that can make enough; see shares.py."""
         borrowed = [one for one in self._borrowed() if one.owner != cluster.facts.owner]
 
         def enough(taken: Sequence[tuple[Cluster, Executor]]) -> bool:
-            return _fit(missing, _with(free, taken))
+            return fit(missing, given_back(free, taken))
 
         taken = take_back(borrowed, enough) or []
-        free[:] = _with(free, taken)
+        free[:] = given_back(free, taken)
         for other, one in taken:
             self.take_out(other, [one.number])
             size = other.facts.size(one.profile)
@@ -357,10 +365,15 @@ class Ledger:
         if cluster.driver_node:
             yield self._names.driver(facts.owner, facts.name)
 
-    def _rooms(self, asking: Cluster | None, rooms: Rooms) -> Iterator[Room]:
-        """Room on nodes less what the ledger's own clusters hold there, which the engine may not show yet."""
+    def _rooms(self, asking: Cluster | None, rooms: Rooms, *, groups: Sequence[str] = ()) -> Iterator[Room]:
+        """Room on nodes less what the ledger's own clusters hold there, which the engine may not show yet.
+
+        groups  of whom asks, when it is no cluster: what is reserved for others is not free
+        """
         used: dict[str, tuple[float, int]] = {}
-        held, lost, now, gpus = Counter[str](), Counter[str](), time.monotonic(), set[str]()
+        held, lost, now = Counter[str](), Counter[str](), time.monotonic()
+        groups = asking.facts.groups if asking else groups
+        unfree = self.gpus.not_for(groups)
         if asking:
             held.update(one.node for one in asking.executors.values())
             lost.update(one.node for one in asking.lost if one.lost_at and now - one.lost_at < AVOIDED)
@@ -373,14 +386,19 @@ class Ledger:
             for executor in cluster.executors.values():
                 size = cluster.facts.size(executor.profile)
                 take(executor.node, size.cores, size.memory)
-                gpus.update(one.uuid for one in executor.gpus)
+                unfree.update(one.uuid for one in executor.gpus)
             if cluster.driver_node:
                 take(cluster.driver_node, 0, cluster.facts.memory)
         for room in rooms(self.services()):
             cpus, memory = used.get(room.node, (0.0, 0))
             left = replace(room, cpus=room.cpus - cpus, memory=room.memory - memory)
-            unheld = tuple(one for one in room.gpus if one.uuid not in gpus)
+            unheld = tuple(one for one in room.gpus if one.uuid not in unfree)
             yield replace(left, held=held[room.node], lost=lost[room.node], gpus=unheld)
+
+    def left(self, rooms: Rooms, groups: Sequence[str]) -> list[Room]:
+        """What is free on nodes for somebody of these groups."""
+        with self._lock:
+            return list(self._rooms(None, rooms, groups=groups))
 
     def free(self, cores: int, memory: int, rooms: Rooms) -> int:
         """How many more workers of this size the hosts would take now."""
@@ -400,49 +418,41 @@ class Ledger:
                 others + asked
             )
             if name:
-                raise self._over(owner, name, asked, whose, limits, others, what)
+                raise self._over(owner, asked, Over(name, whose, limits, others), what)
 
-    def _over(
-        self, owner: str, name: str, asked: Amount, whose: str, limits: Limits, others: Amount, what: Facts | str
-    ) -> DoesNotFit:
-        limit, held = getattr(limits, name), getattr(others, name)
-        quota = f"the quota of {whose + ', ' if whose else ''}{human(name, limit) if name != 'workers' else limit}"
-        rest = f", {human(name, held) if name != 'workers' else held} held by {'all' if whose else 'other clusters'}"
+    def _over(self, owner: str, asked: Amount, over: Over, what: Facts | str) -> DoesNotFit:
         if isinstance(what, str):
-            return DoesNotFit(
-                f"{what} needs {human(name, getattr(asked, name))}; {quota} does not allow it{rest if held else ''}",
-                where=owner,
-                fix="stop a cluster that you do not need",
-            )
-        weight = self.weight(what.sizes[0])
-        counted = f" that count {weight} each" if weight > 1 else ""
-        if name not in ("workers", "clusters"):
-            counted = f" with {human(name, getattr(asked, name))}"
-        fixed = asked - self.amount_of(what.sizes[0], what.wanted)
-        fits = limits.fits(others + fixed, self.amount_of(what.sizes[0], 1), what.wanted)
-        if name == "clusters":
-            return DoesNotFit(
-                f"one more cluster is over {quota}{rest if held else ''}",
-                where=owner,
-                fix="stop one that you do not need",
-            )
-        return DoesNotFit(
-            f"{what.total} workers{counted} are over {quota}{rest if held else ''}; {fits} would do",
-            where=owner,
-            fix=f"ask for {fits}" if fits else "stop a cluster that you do not need",
-        )
+            return over_quota.notebook(owner, what, asked, over)
+        size = what.sizes[0]
+        fixed = asked - self.amount_of(size, what.wanted)
+        fits = over.limits.fits(over.others + fixed, self.amount_of(size, 1), what.wanted)
+        return over_quota.cluster(owner, what.total, asked, over, weight=self.weight(size), fits=fits)
 
-    def _no_room(self, cluster: Cluster, missing: Sequence[tuple[Profile, int]], free: Sequence[Room]) -> DoesNotFit:
+    def _no_room(self, cluster: Cluster, missing: Missing, free: Sequence[Room]) -> DoesNotFit:
         """What was asked, what is free where, who holds the rest, and what would fit."""
         rooms, held = list(free), self._holders(but=cluster)
         for size, many in missing:
             try:
                 seats = place(many, size.cores, size.memory, rooms, size.gpu)
             except DoesNotFit as no:
+                if why := self._no_gpus(size, many, cluster, free):
+                    return why
                 what = f"{no.what}; held: {held}" if held else no.what
                 return DoesNotFit(what, where=cluster.facts.owner, fix=no.fix)
-            rooms = _less(rooms, size, seats)
+            rooms = without(rooms, size, seats)
         raise AssertionError("there was room")
+
+    def _no_gpus(self, size: Profile, many: int, cluster: Cluster, free: Sequence[Room]) -> DoesNotFit | None:
+        """Why workers get no GPUs; None when it is not for want of GPUs that they have no room."""
+        if not (want := size.gpu):
+            return None
+        there = sum(one.profile == size.id for one in cluster.executors.values())
+        why = gpu_words.never(want, free, each=many + there)
+        if why is None and sum(gpu_words.free(want, room) // want.count for room in free) < many:
+            why = gpu_words.refused(replace(want, count=want.count * many), self.gpus.now(free))
+        if why is not None:
+            why.where = cluster.facts.owner
+        return why
 
     def _holders(self, but: Cluster) -> str:
         """`group phd 6 workers, students 2 workers`: who holds what, by the people that one is of."""
@@ -475,36 +485,3 @@ def _order(cluster: Cluster) -> list[Executor]:
 
 def _grows(name: str, before: Amount, asked: Amount) -> bool:
     return bool(getattr(asked, name) > getattr(before, name))
-
-
-def _less(rooms: Iterable[Room], size: Profile, seats: Iterable[Seat]) -> list[Room]:
-    left = {room.node: room for room in rooms}
-    for seat in seats:
-        left[seat.node] = less(left[seat.node], seat, size.cores, size.memory)
-    return list(left.values())
-
-
-def _fit(missing: Sequence[tuple[Profile, int]], free: Sequence[Room]) -> bool:
-    """Whether all that is missing has room at once."""
-    rooms = list(free)
-    for size, many in missing:
-        if capacity(rooms, size.cores, size.memory, size.gpu) < many:
-            return False
-        rooms = _less(rooms, size, place(many, size.cores, size.memory, rooms, size.gpu))
-    return True
-
-
-def _with(free: Sequence[Room], taken: Sequence[tuple[Cluster, Executor]]) -> list[Room]:
-    """`free`, and what the workers that are taken back leave."""
-    rooms = {room.node: room for room in free}
-    for cluster, one in taken:
-        size = cluster.facts.size(one.profile)
-        if one.node in rooms:
-            there = rooms[one.node]
-            rooms[one.node] = replace(
-                there,
-                cpus=there.cpus + size.cores,
-                memory=there.memory + size.memory,
-                gpus=there.gpus + one.gpus,
-            )
-    return list(rooms.values())

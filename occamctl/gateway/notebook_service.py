@@ -6,8 +6,9 @@ import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from occamctl.gateway.gpu_grants import Grant
 from occamctl.gateway.settings import Settings
 from occamctl.plan import desired, gpus
 from occamctl.spec import names
@@ -71,12 +72,15 @@ def service(
     mark: str,
     before: str,
     groups: tuple[str, ...] = (),
+    grant: Grant | None = None,
 ) -> desired.Service:
     """The notebook: pinned to the node of its home, on the hub's network and the student's own.
 
     mark, before, groups  values of the labels ENV, BEFORE and GROUPS
+    grant                 its GPUs
     """
-    told = {ENV: mark, BEFORE: before, GROUPS: json.dumps(groups)}
+    held = grant.gpus if grant else ()
+    told = {ENV: mark, BEFORE: before, GROUPS: json.dumps(groups)} | (grant.labels() if grant else {})
     made = settings.names
     volume_labels = desired.labels(settings.course, "home", user) | {names.HOME: home.id, names.HOME_NODE: home.node}
     return desired.Service(
@@ -97,7 +101,7 @@ def service(
             "OCCAM_WORKER_CPUS": str(settings.worker_cpus),
             "OCCAM_WORKER_MEMORY": str(settings.worker_memory),
         }
-        | gpus.visible(False),
+        | gpus.visible(bool(held)),
         user="0",
         cap_add=_CAPABILITIES,
         # The image brings its own init, which runs as the student: the engine's runs as root without CAP_KILL, and so
@@ -114,4 +118,12 @@ def service(
         pids_limit=_PIDS,
         # A server that ended is for the hub and its student to start again: they see why it ended.
         restart="none",
+        generic=tuple(gpus.kind(one.uuid) for one in held),
     )
+
+
+def runs_with(there: Mapping[str, Any]) -> frozenset[str]:
+    """Kinds of the GPUs that the service's containers reserve."""
+    reserved = (there["Spec"]["TaskTemplate"].get("Resources") or {}).get("Reservations") or {}
+    listed = [one.get("DiscreteResourceSpec") or {} for one in reserved.get("GenericResources") or ()]
+    return frozenset(str(one["Kind"]) for one in listed if "Kind" in one)

@@ -22,6 +22,8 @@ from occamctl import wait
 from occamctl.engine import ground, swarm
 from occamctl.engine.client import Engine
 from occamctl.errors import DoesNotFit, OccamError
+from occamctl.gateway.gpu_grants import NO_LABELS, Grant
+from occamctl.gateway.gpu_words import counted
 from occamctl.gateway.last_words import last_words
 from occamctl.gateway.ledger import Ledger
 from occamctl.gateway.notebook_service import (
@@ -33,6 +35,7 @@ from occamctl.gateway.notebook_service import (
     groups_of,
     home_of,
     memory,
+    runs_with,
     service,
 )
 from occamctl.gateway.quotas import Amount, Rights
@@ -40,6 +43,8 @@ from occamctl.gateway.refusals import NotKnown
 from occamctl.gateway.settings import Settings
 from occamctl.gateway.sight import Seen, Sight
 from occamctl.gateway.subnets import Networks
+from occamctl.plan import gpus
+from occamctl.plan.gpus import GpuWish
 from occamctl.spec import names
 
 log = logging.getLogger("occam.gateway.notebooks")
@@ -70,29 +75,37 @@ class Notebooks:
         self.changing = False
         """Whether some notebook was starting at the last look."""
 
-    def _of(self, user: str) -> threading.Lock:
+    def alone(self, user: str) -> threading.Lock:
+        """Held while somebody changes this notebook."""
         with self._lock:
             return self._locks.setdefault(user, threading.Lock())
 
-    def start(self, user: str, environment: Mapping[str, str], rights: Rights) -> dict[str, Any]:
-        """Start it, or leave it as it is when it runs with this environment already. Does not wait.
+    def start(
+        self, user: str, environment: Mapping[str, str], rights: Rights, want: GpuWish | None = None
+    ) -> dict[str, Any]:
+        """Start it, or leave it as it is when it runs with this environment already. Waits only for an older one's end.
 
-        Raises DoesNotFit when a quota does not allow it or no host is ready, EngineError.
+        want  GPUs for as long as it runs; whoever has been given some starts with those
+
+        Raises DoesNotFit when a quota does not allow it, no host is ready or no such GPU is free, EngineError.
         """
-        with self._of(user):
+        with self.alone(user):
             seen = self._sight.look(0.5)
             there = seen.services.get(self._names.notebook(user))
-            home = self._home(user, there, seen)
-            if seen.down(home.node):
+            home = self.home(user, there)
+            if home and seen.down(home.node):
                 seen = self._sight.look(0)  # it may have come back since the last look
-            if seen.down(home.node):
+            if home and seen.down(home.node):
                 return self._view(user, seen, there)
             mark = names.digest(json.dumps(dict(environment), sort_keys=True))
             if there and there["Spec"]["Labels"].get(ENV) == mark and _alive(self._newest(user), there):
                 return self._view(user, seen, there)
             self._ledger.hold_notebook(user, self._amount, rights)
             try:
-                self._start(user, environment, mark, home, there, rights.groups)
+                self._end(user, there)
+                grant = self._grant(user, want, rights, home, seen)
+                home = home or self._new_home(user, seen, grant)
+                self._start(user, environment, mark, home, rights.groups, grant)
             except OccamError:
                 self._ledger.release_notebook(user)
                 raise
@@ -104,38 +117,69 @@ class Notebooks:
         environment: Mapping[str, str],
         mark: str,
         home: Home,
-        there: Mapping[str, Any] | None,
         groups: tuple[str, ...],
+        grant: Grant | None,
     ) -> None:
         subnet = self._networks.ensure(user)
         secret = environment_secret(self._settings, user, environment)
         ground.ensure_secret(self._engine, secret)
+        last = self._newest(user)
+        before = last.id if last else ""
+        wanted = service(
+            self._settings, user, home, subnet, secret.name, mark=mark, before=before, groups=groups, grant=grant
+        )
+        if grant:
+            self._ledger.gpus.use(user)
+        swarm.ensure_service(self._engine, wanted)
+        self._failed.pop(user, None)
+        held = f" with {counted(grant.gpus)}" if grant else ""
+        log.info("notebook of %s: started on node %s%s", user, home.node, held)
+        self._remove_secrets(user, but=secret.name)
+
+    def _end(self, user: str, there: Mapping[str, Any] | None) -> None:
+        """End what runs of an earlier start.
+
+        A task that ended is not started again by an update alone; one that runs must not run beside the new one, also
+        when an earlier start has scaled the service down and did not see its end.
+        """
         if there:
-            # A task that ended is not started again by an update alone; one that runs must not run beside the new one,
-            # also when an earlier start has scaled the service down and did not see its end.
             if _replicas(there):
                 swarm.scale_service(self._engine, self._names.notebook(user), 0)
             self._until_gone(user)
-        last = self._newest(user)
-        before = last.id if last else ""
-        wanted = service(self._settings, user, home, subnet, secret.name, mark=mark, before=before, groups=groups)
-        swarm.ensure_service(self._engine, wanted)
-        self._failed.pop(user, None)
-        log.info("notebook of %s: started on node %s", user, home.node)
-        self._remove_secrets(user, but=secret.name)
+        self._ledger.gpus.notebook_ended(user)
+
+    def _grant(self, user: str, want: GpuWish | None, rights: Rights, home: Home | None, seen: Seen) -> Grant | None:
+        """The GPUs that it starts with: those given already, else those that are wished. Raises DoesNotFit."""
+        there = self._ledger.gpus.of(user)
+        if there is None and want is not None:
+            return self._ledger.gpus.assign(
+                user, want, None, rights, lambda but: seen.rooms(but=but), home=home.node if home else "", once=True
+            )
+        lost = there and lost_of(there, seen)
+        if there and lost:
+            # With them the scheduler would find no place: the notebook and the files in it are worth more.
+            self._ledger.gpus.release(user)
+            self._ledger.gpus.tell(user, f"Your notebook started without {counted(there.gpus)}: {lost}.")
+            log.warning("notebook of %s: starts without %s: %s", user, counted(there.gpus), lost)
+            return None
+        return there
 
     def _newest(self, user: str) -> swarm.Task | None:
         return next(iter(swarm.tasks(self._engine, service_name=self._names.notebook(user))), None)
 
-    def _home(self, user: str, there: Mapping[str, Any] | None, seen: Seen) -> Home:
-        """The home that the user has, or a new one on the node with least to do. Raises DoesNotFit."""
+    def home(self, user: str, there: Mapping[str, Any] | None) -> Home | None:
+        """The home that the user has: `there` is the notebook's service. None when there is none yet."""
         if there is not None:
             return home_of(there["Spec"]["Labels"])
         for one in ground.secrets(self._engine, {names.COURSE: self._settings.course, names.KIND: "home"}):
             if one["Spec"]["Name"] == self._names.home(user):
                 return home_of(one["Spec"]["Labels"])
+        return None
+
+    def _new_home(self, user: str, seen: Seen, grant: Grant | None) -> Home:
+        """A home on the node of the GPUs, or on the one with least to do. Raises DoesNotFit."""
         with self._lock:
-            node = least_loaded(seen, self._pins, self._settings.notebook_memory)
+            node = grant.node if grant else least_loaded(seen, self._pins, self._settings.notebook_memory)
             self._pins[user] = node
         return Home(secrets.token_hex(8), node, "new")
 
@@ -148,7 +192,7 @@ class Notebooks:
 
     def stop(self, user: str) -> dict[str, Any]:
         """Stop it and wait until its container is gone. Raises NotKnown, TookTooLong."""
-        with self._of(user):
+        with self.alone(user):
             self._must_be(user)
             swarm.scale_service(self._engine, self._names.notebook(user), 0)
             self._until_gone(user)
@@ -159,12 +203,14 @@ class Notebooks:
     def forget(self, user: str) -> None:
         """Stop it and remove all but the home's volume; where the home is stays known. Raises NotKnown, TookTooLong."""
         name = self._names.notebook(user)
-        with self._of(user):
+        with self.alone(user):
             there = self._must_be(user)
             swarm.scale_service(self._engine, name, 0)
             self._until_gone(user)
             home = home_of(there["Spec"]["Labels"])
-            ground.ensure_secret(self._engine, memory(self._settings, user, home))
+            kept = memory(self._settings, user, home)
+            ground.ensure_secret(self._engine, kept)
+            ground.relabel_secret(self._engine, kept.name, {**kept.labels, **NO_LABELS})  # it may be an older one
             swarm.remove_service(self._engine, name)
             mine = {names.COURSE: self._settings.course, names.OWNER: user, names.KIND: "notebook"}
             swarm.wait_absent(self._engine, mine, seconds=STOP)
@@ -172,6 +218,7 @@ class Notebooks:
             self._networks.remove(user)
             self._pins.pop(user, None)
             self._ledger.release_notebook(user)
+            self._ledger.gpus.release(user)
         self._sight.look(0)  # or who asks at once would be shown it as it was a moment ago
         log.info("notebook of %s: forgotten, its home stays", user)
 
@@ -261,6 +308,9 @@ class Notebooks:
                 self._ledger.release_notebook(user, seen=seen.began)
         for user, one in running.items():
             self._ledger.found_notebook(user, self._amount, groups_of(one["Spec"]["Labels"]))
+            grant = self._ledger.gpus.of(user)
+            if grant and not grant.used and grant.kinds and grant.kinds <= runs_with(one):
+                self._ledger.gpus.use(user)
 
     def tend(self, seen: Seen) -> None:
         """Note homes that have been used, and end starts that take too long."""
@@ -285,12 +335,26 @@ class Notebooks:
     def _give_up(self, one: Mapping[str, Any], task: swarm.Task, age: float) -> None:
         user = one["Spec"]["Labels"][names.OWNER]
         log.warning("notebook of %s: %s for %d s: %s", user, task.state, age, task.message)
-        if self._of(user).acquire(blocking=False):
+        if self.alone(user).acquire(blocking=False):
             try:
                 self._failed[user] = f"it was {task.state} for {age:.0f} s: {task.message}"
                 swarm.scale_service(self._engine, one["Spec"]["Name"], 0)
             finally:
-                self._of(user).release()
+                self.alone(user).release()
+
+
+def lost_of(grant: Grant, seen: Seen) -> str:
+    """Why the node cannot give some of the GPUs any more; "" when it can."""
+    node = seen.nodes.get(grant.node)
+    if node is None:
+        return "its host is gone"
+    known = {one.uuid for one in gpus.lent(node.labels)}
+    for one in grant.gpus:
+        if one.uuid not in known:
+            return f"{node.hostname} does not lend it any more"
+        if why := gpus.trouble(one, node.labels, node.generic):
+            return why
+    return ""
 
 
 def least_loaded(seen: Seen, pins: Mapping[str, str], memory: int) -> str:

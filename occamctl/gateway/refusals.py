@@ -13,6 +13,10 @@ class NoToken(OccamError):
     """No token, or one that nobody knows."""
 
 
+class NeverFits(DoesNotFit):
+    """No waiting brings it: the course does not have it at all."""
+
+
 class NotAllowed(Refused):
     """The token's owner may not do this."""
 

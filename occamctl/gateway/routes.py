@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from typing import Any
-
 from tornado.web import Application
 
-from occamctl.errors import EngineError, SpecError, TookTooLong
-from occamctl.gateway import page, wishes
+from occamctl.errors import SpecError
+from occamctl.gateway import gpu_routes, gpu_wishes, page, server, wishes
 from occamctl.gateway.api import Api, Health, Parts, Unknown, log_request
 from occamctl.gateway.auth import Who
 from occamctl.gateway.glance import glance
-from occamctl.gateway.refusals import NotAllowed, NotKnown
+from occamctl.gateway.refusals import NotAllowed
 from occamctl.gateway.settings import PREFIX
 from occamctl.spec import names
 
-SERVER_SECONDS = 120
 MOST_LINES = 10_000
 MOST_BODY = 1 << 20
 
@@ -43,10 +38,11 @@ class OneNotebook(Api):
         self.asker.must_be_admin()
         if not names.USER_NAME.fullmatch(user) or len(user) > names.MAX_USER:
             raise SpecError(f"{user!r:.80} cannot be a user name")
-        environment = self.body().get("environment")
+        said = self.body()
+        environment, want = said.get("environment"), gpu_wishes.of_notebook(said)
         if not isinstance(environment, dict) or not all(isinstance(value, str) for value in environment.values()):
             raise SpecError("environment: not an object of texts")
-        self.reply(await self.work(self.parts.notebooks.start, user, environment, await self.rights(user)))
+        self.reply(await self.work(self.parts.notebooks.start, user, environment, await self.rights(user), want))
 
     async def delete(self, user: str) -> None:
         self.asker.must_be_admin()
@@ -64,38 +60,13 @@ class Server(Api):
 
     async def post(self, user: str) -> None:
         self.asker.must_be_admin()
-        hub = self.parts.hub
-        await hub.start_server(user)
-        deadline = time.monotonic() + SERVER_SECONDS
-        while not ((server := await hub.server(user)) and server.get("ready")):
-            notebook = await self._look(user)
-            if server is None:
-                raise EngineError(
-                    f"the notebook did not start: {notebook.get('message') or 'see the hub’s log'}", where=user
-                )
-            if time.monotonic() > deadline:
-                raise TookTooLong(
-                    f"the notebook is still {notebook.get('state', 'not there')} after {SERVER_SECONDS} s", where=user
-                )
-            await asyncio.sleep(0.5)
-        self.reply(await self._look(user))
+        await self.start_server(user)
+        self.reply(await self.notebook(user))
 
     async def delete(self, user: str) -> None:
         self.asker.must_be_admin()
-        hub = self.parts.hub
-        deadline = time.monotonic() + SERVER_SECONDS
-        await hub.stop_server(user)
-        while await hub.server(user) is not None:
-            if time.monotonic() > deadline:
-                raise TookTooLong(f"the notebook still ends after {SERVER_SECONDS} s", where=user)
-            await asyncio.sleep(0.5)
-        self.reply(await self._look(user))
-
-    async def _look(self, user: str) -> dict[str, Any]:
-        try:
-            return await self.work(self.parts.notebooks.look, user)
-        except NotKnown:
-            return {}
+        await server.stop(self.parts.hub, user)
+        self.reply(await self.notebook(user))
 
 
 class AllClusters(Api):
@@ -263,6 +234,7 @@ def application(parts: Parts) -> Application:
         ("/notebooks", AllNotebooks),
         (f"{user}/notebook", OneNotebook),
         (f"{user}/server", Server),
+        *gpu_routes.PATHS,
         ("/clusters", AllClusters),
         (f"{user}/clusters", UserClusters),
         (cluster, OneCluster),

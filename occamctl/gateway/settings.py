@@ -43,6 +43,9 @@ class Settings:
     idle_timeout: int = 1800
     gpu_image: str = ""
     """Of containers with GPUs; "": as of the others."""
+    gpu_idle_timeout: int = 1800
+    gpu_idle_utilization: float = 5
+    """Percent."""
     port: int = PORT
     engine: str = "/var/run/docker.sock"
     secrets: Path = Path("/run/secrets")
@@ -104,6 +107,8 @@ def _settings(told: Mapping[str, Any]) -> Settings:
         worker_memory=int(spark["worker"]["memory"]),
         lease=int(spark["lease"]),
         idle_timeout=int(spark["idle_timeout"]),
+        gpu_idle_timeout=int(told["notebook"].get("gpu_idle_timeout", Settings.gpu_idle_timeout)),
+        gpu_idle_utilization=float(told["notebook"].get("gpu_idle_utilization", Settings.gpu_idle_utilization)),
         quotas=Quotas.of(told["quotas"]),
         port=int(told.get("port", PORT)),
         engine=told.get("engine", "/var/run/docker.sock"),

@@ -78,23 +78,26 @@ class Seen:
     def rooms(self, *, but: frozenset[str] = frozenset()) -> list[Room]:
         """What is free on every node where a student's container may start."""
         used, taken = self.reserved(but=but), self.assigned(but=but)
+        lent = {node.id: gpus.usable(node.labels, node.generic) for node in self.open_nodes()}
         return [
             Room(
                 node.id,
                 node.hostname,
                 node.cpus - used[node.id][0],
                 node.memory - used[node.id][1],
-                gpus=tuple(one for one in gpus.usable(node.labels, node.generic) if one.uuid not in taken),
+                gpus=tuple(one for one in lent[node.id] if one.uuid not in taken),
+                lent=lent[node.id],
             )
             for node in self.open_nodes()
         ]
 
     def empty(self) -> list[Room]:
-        """The rooms as they would be with nothing in them."""
-        return [
-            Room(node.id, node.hostname, node.cpus, node.memory, gpus=gpus.usable(node.labels, node.generic))
-            for node in self.open_nodes()
-        ]
+        """Every node as it would be with nothing in it, and in order: a host that is down may come back."""
+        found = []
+        for node in self.nodes.values():
+            lent = gpus.lent(node.labels)
+            found.append(Room(node.id, node.hostname, node.cpus, node.memory, gpus=lent, lent=lent))
+        return found
 
 
 class Sight:

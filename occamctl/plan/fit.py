@@ -20,6 +20,7 @@ class Room:
     held    workers of the same cluster that are there already
     lost    workers of the same cluster that were lost there a short time ago
     gpus    GPUs that may be given out and that nobody holds
+    lent    GPUs that may be given out, whether or not somebody holds them
     """
 
     node: str
@@ -29,6 +30,7 @@ class Room:
     held: int = 0
     lost: int = 0
     gpus: tuple[Gpu, ...] = ()
+    lent: tuple[Gpu, ...] = ()
 
     def takes(self, cpus: float, memory: int, gpu: GpuWish | None = None) -> int:
         """How many workers of this size go in; 0 CPUs means that it needs memory only."""

@@ -168,7 +168,12 @@ def _gateway_config(course: Course, tags: Tags) -> desired.Config:
             "hub_net": course.names.hub_net,
             "network": {"pool": course.network.pool, "hub_subnet": hub_network(course).subnet},
             "images": {"notebook": tags.notebook, "gpu": tags.gpu},
-            "notebook": {"cpu_limit": course.notebook.cpu_limit, "mem_limit": course.notebook.mem_limit},
+            "notebook": {
+                "cpu_limit": course.notebook.cpu_limit,
+                "mem_limit": course.notebook.mem_limit,
+                "gpu_idle_timeout": course.notebook.gpu_idle_timeout,
+                "gpu_idle_utilization": course.notebook.gpu_idle_utilization,
+            },
             "spark": {
                 "worker": {"cpus": worker.cpus, "memory": worker.memory},
                 "lease": course.spark.lease,

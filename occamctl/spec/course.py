@@ -168,6 +168,10 @@ class Notebook(Section):
     cpu_limit: float = Field(2, gt=0, description="CPUs it may use.")
     mem_limit: NotebookSize = Field(units.size("4G"), description="Memory it may use.")
     idle_timeout: Duration = Field(7200, description="Stopped when idle for this long; files stay. 0: never.")
+    gpu_idle_timeout: Duration = Field(
+        1800, description="A GPU not used for this long is announced and then taken back. 0: never."
+    )
+    gpu_idle_utilization: float = Field(5, ge=0, le=100, description="Percent up to which a GPU counts as not used.")
     homes: Literal["local"] = Field("local", description="Where homes live; local: on the notebook's host.")
 
 

@@ -70,6 +70,11 @@ class Names:
         return f"{self.course}-walls"
 
     @property
+    def gpus(self) -> str:
+        """The service that tells how the GPUs of every host are used."""
+        return f"{self.course}-gpus"
+
+    @property
     def walls_table(self) -> str:
         """The nftables table (family inet) with these rules: one for each course, so removing it removes no more."""
         return f"occam-{self.course}"

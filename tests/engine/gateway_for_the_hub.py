@@ -31,6 +31,7 @@ from occamctl.gateway.api import Parts
 from occamctl.gateway.auth import Hub
 from occamctl.gateway.cluster import Cluster, Executor
 from occamctl.gateway.clusters import Clusters
+from occamctl.gateway.gpus import Gpus
 from occamctl.gateway.ledger import Ledger, Worker
 from occamctl.gateway.notebooks import Notebooks
 from occamctl.gateway.quotas import Limits, Quota, Quotas, Rights
@@ -203,6 +204,7 @@ def everything() -> Application:
         sight=sight,
         clusters=clusters,
         notebooks=notebooks,
+        gpus=Gpus(None, SETTINGS, clusters.ledger, sight=sight, notebooks=notebooks),
         pool=ThreadPoolExecutor(8),
     )
     return Application(

@@ -26,8 +26,8 @@ from .test_sight import node, task
 A100 = tuple(Gpu(f"GPU-{name}", "NVIDIA A100-SXM4-40GB", 40 * GIB) for name in "abcd")
 SLICE = Gpu("MIG-e", "NVIDIA A100-SXM4-40GB MIG 1g.5gb", 5 * GIB, "1g.5gb")
 HOSTS = [
-    Room("1", "one", 16, 64 * GIB, gpus=(A100[0], A100[1], SLICE)),
-    Room("2", "two", 16, 64 * GIB, gpus=(A100[2], A100[3])),
+    Room("1", "one", 16, 64 * GIB, gpus=(A100[0], A100[1], SLICE), lent=(A100[0], A100[1], SLICE)),
+    Room("2", "two", 16, 64 * GIB, gpus=(A100[2], A100[3]), lent=(A100[2], A100[3])),
     Room("3", "none", 16, 64 * GIB),
 ]
 ALL = Rights(Limits(workers=50))
@@ -57,7 +57,7 @@ def test_each_worker_gets_gpus_of_its_own(ledger: Ledger) -> None:
     assert {one.node for one in made.executors.values()} == {"1", "2"}
     assert ledger.held("anna").gpus == 3
     admit(ledger, facts("bob", wanted=1).with_gpus(GpuWish(model="A100")))
-    with pytest.raises(DoesNotFit, match="1 worker of 1 CPU, 2G and 1 GPU A100 do not fit on the hosts now, 0 would"):
+    with pytest.raises(DoesNotFit, match="1 GPU A100 is not free: students hold 4 A100-SXM4-40GB"):
         admit(ledger, facts("eve", wanted=1).with_gpus(GpuWish(model="A100")))
     admit(ledger, facts("eve", wanted=1).with_gpus(GpuWish()))  # the slice
     assert sorted(held(ledger)) == ["GPU-a", "GPU-b", "GPU-c", "GPU-d", "MIG-e"]

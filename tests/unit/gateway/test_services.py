@@ -8,9 +8,11 @@ from dataclasses import replace
 import pytest
 
 from occamctl.gateway import notebook_service as notebook
+from occamctl.gateway.gpu_grants import Grant, grant_of
 from occamctl.gateway.quotas import Quotas
 from occamctl.gateway.settings import Settings
 from occamctl.plan import desired
+from occamctl.plan.observed import Gpu
 from occamctl.spark import clusters
 from occamctl.spec import names
 
@@ -45,6 +47,27 @@ HOME = notebook.Home("1f2e", "node-1", "new")
 
 def made_notebook() -> desired.Service:
     return notebook.service(SETTINGS, USER, HOME, "10.186.4.0/26", "the-secret", mark="m", before="")
+
+
+def test_a_notebook_with_gpus_asks_the_swarm_for_each_and_remembers_them() -> None:
+    held = (Gpu("GPU-1a", "NVIDIA A100-SXM4-40GB", 40 * GIB), Gpu("GPU-2b", "NVIDIA A100-SXM4-40GB", 40 * GIB))
+    grant = Grant(USER, ("phd",), "node-1", held, until=1_791_201_600.0)
+    made = notebook.service(
+        SETTINGS, USER, HOME, "10.186.4.0/26", "the-secret", mark="m", before="", groups=("phd",), grant=grant
+    )
+    assert made.generic == ("OCCAM_GPU_GPU_1A", "OCCAM_GPU_GPU_2B")
+    assert made.env["NVIDIA_VISIBLE_DEVICES"] == "void", "the swarm's own assignment decides"
+    assert made.env["NVIDIA_DRIVER_CAPABILITIES"] == "compute,utility"
+    assert made.labels["occam.gpus.until"] == "2026-10-05T12:00:00+00:00"
+    assert grant_of(made.labels, USER, notebook.groups_of(made.labels), "node-1") == grant
+    without = made_notebook()
+    assert (without.generic, without.env["NVIDIA_VISIBLE_DEVICES"]) == ((), "void")
+    assert "NVIDIA_DRIVER_CAPABILITIES" not in without.env
+    assert grant_of(without.labels, USER, (), "node-1") is None
+    listed = [{"DiscreteResourceSpec": {"Kind": kind, "Value": 1}} for kind in made.generic]
+    there = {"Spec": {"TaskTemplate": {"Resources": {"Reservations": {"GenericResources": listed}}}}}
+    assert notebook.runs_with(there) == grant.kinds
+    assert notebook.runs_with({"Spec": {"TaskTemplate": {}}}) == frozenset()
 
 
 def test_a_notebook_is_walled_in_and_pinned_to_its_home() -> None:
