@@ -70,6 +70,11 @@ class Names:
         return f"{self.course}-walls"
 
     @property
+    def gpus(self) -> str:
+        """The service that tells what the GPUs of every host do."""
+        return f"{self.course}-gpus"
+
+    @property
     def walls_table(self) -> str:
         """The nftables table (family inet) with these rules: one for each course, so removing it removes no more."""
         return f"occam-{self.course}"
