@@ -9,7 +9,7 @@ from functools import cached_property, singledispatchmethod
 from hashlib import sha256
 
 from occamctl import wait
-from occamctl.actions import users
+from occamctl.actions import gpu_proof, users
 from occamctl.actions.session import MOST_AT_ONCE, Session
 from occamctl.engine import ground, images, nodes, swarm
 from occamctl.engine.client import Engine
@@ -115,8 +115,30 @@ class Site:
         ground.remove_config(self.session.manager, step.name)
 
     @perform.register
+    def _(self, step: steps.LendGpus, say: Callable[[str], None]) -> None:
+        nodes.label(self.session.manager, nodes.own_id(self.session.engine(step.host)), dict(step.labels))
+
+    @perform.register
+    def _(self, step: steps.ProveGpus, say: Callable[[str], None]) -> None:
+        why = gpu_proof.prove(
+            self.session.manager,
+            self.session.course.course,
+            nodes.own_id(self.session.engine(step.host)),
+            self.want.images[self.session.hosts[0]][-1],
+            step.gpus,
+            step.fingerprint,
+            dict(step.keep),
+        )
+        self.session.probed.add(step.host)
+        say(f"its GPUs stay out of service: {why}" if why else "its containers see the GPUs that they are given")
+
+    @perform.register
     def _(self, step: steps.PutService, say: Callable[[str], None]) -> None:
         swarm.ensure_service(self.session.manager, step.service)
+
+    @perform.register
+    def _(self, step: steps.RemoveService, say: Callable[[str], None]) -> None:
+        swarm.remove_service(self.session.manager, step.name)
 
     @perform.register
     def _(self, step: steps.AwaitService, say: Callable[[str], None]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from occamctl.actions import homes
@@ -13,6 +13,8 @@ from occamctl.engine.client import Engine
 from occamctl.errors import PartlyDone, Refused
 from occamctl.hosts import gpu_prepare
 from occamctl.hosts.lock import holding
+from occamctl.plan import gpus
+from occamctl.plan.lending import lends_label
 from occamctl.plan.wanted import front_label, host_label
 from occamctl.spec import names
 from occamctl.spec.units import human_size
@@ -161,8 +163,16 @@ def _unlabel(session: Session) -> None:
         if node.labels.get(nodes.JOINED) == course:
             nodes.leave(session.engine(host))
             nodes.forget(session.manager, node.id)
-        elif ours := {front_label(course), host_label(course)} & node.labels.keys():
+        elif ours := _ours(course, node.labels):
             nodes.label(session.manager, node.id, dict.fromkeys(ours))
+
+
+def _ours(course: str, labels: Mapping[str, str]) -> set[str]:
+    """Our labels of a node; what it lends stays as long as another course has it."""
+    ours = {front_label(course), host_label(course), lends_label(course)}
+    if not any(label.startswith(host_label("")) and label != host_label(course) for label in labels):
+        ours |= {gpus.LENT, gpus.OUT, gpus.PROVEN}
+    return ours & labels.keys()
 
 
 def _leave(session: Session, say: Say) -> None:

@@ -7,17 +7,13 @@ from typing import Any
 
 from occamctl.actions.session import Session, each
 from occamctl.errors import OccamError, SpecError
-from occamctl.hosts import restart
-from occamctl.plan import gpu_setup
+from occamctl.plan import gpu_setup, gpus
 from occamctl.plan.gpu_setup import Said
 from occamctl.plan.gpus import called
+from occamctl.plan.lending import said_of
 from occamctl.plan.observed import EngineGpus, Gpu, HostFacts
+from occamctl.plan.seen import Observed
 from occamctl.spec.units import human_size
-
-
-def said(session: Session, host: str) -> Said:
-    """`gpus:` of a host; this machine, in a course without hosts, lends all that it has."""
-    return next((one.gpus for one in session.course.hosts if one.hostname == host), "auto")
 
 
 def check(session: Session, only: str = "") -> list[dict[str, Any]]:
@@ -39,7 +35,7 @@ def check(session: Session, only: str = "") -> list[dict[str, Any]]:
 
 
 def _row(session: Session, host: str) -> dict[str, Any]:
-    facts, wanted = session.facts[host], said(session, host)
+    facts, wanted = session.facts[host], said_of(session.course, host)
     missing = gpu_setup.lacks(wanted, facts, _engine(session, host, wanted))
     there = facts.support
     return {
@@ -67,7 +63,7 @@ def _engine(session: Session, host: str, wanted: Said) -> EngineGpus | None:
     if not gpu_setup.concerned(wanted, session.facts[host]):
         return EngineGpus()
     try:
-        return restart.of_info(session.engine(host).api.info())
+        return gpu_setup.engine_gpus(session.engine(host).api.info())
     except OccamError:
         return None
 
@@ -86,3 +82,27 @@ def lines(row: dict[str, Any]) -> list[str]:
     head = f"{row['host']}: {row['state']}" + (f" ({', '.join(software)})" if software else "")
     missing = [f"missing: {one['what']}\n    fix: {one['fix']}" for one in row["missing"]]
     return [head, *(f"  {line}" for line in [*told, *missing])]
+
+
+def not_ready(session: Session, seen: Observed) -> tuple[str, ...]:
+    """A line for each host whose GPUs cannot be given out, with what `gpu check` would say first."""
+    told = []
+    for host, there in seen.hosts.items():
+        wanted = said_of(session.course, host)
+        missing = gpu_setup.lacks(wanted, there.facts, there.engine_gpus) if there.facts else []
+        if missing:
+            more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
+            told.append(f"{host}: GPUs: {missing[0].what}{more} (see: occamctl gpu check --host {host})")
+    return tuple(told)
+
+
+def out_of_service(session: Session, seen: Observed) -> tuple[str, ...]:
+    """The same, and hosts whose GPUs were found out of service; a host is named once."""
+    told = list(not_ready(session, seen))
+    for host, labels in seen.node_labels.items():
+        reasons = gpus.out(labels)
+        if reasons and not any(line.startswith(f"{host}: ") for line in told):
+            uuid, why = next(iter(reasons.items()))
+            which = "its GPUs" if uuid == gpus.EVERY else uuid
+            told.append(f"{host}: {which} out of service: {why}")
+    return tuple(told)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from occamctl.actions.gpus import said
 from occamctl.actions.session import Session, each
 from occamctl.errors import HostError, OccamError, Refused
 from occamctl.hosts import gpu_prepare, walls
 from occamctl.hosts import prepare as engines
 from occamctl.hosts.facts import too_old
 from occamctl.hosts.machine import Ran
+from occamctl.plan.lending import said_of
 from occamctl.plan.observed import HostFacts
 from occamctl.plan.walls import rules_for
 
@@ -87,7 +87,7 @@ def prepare(session: Session, say: Say, *, gpu: bool = False, may_restart: bool 
         machine, speak = session.machines[host], lambda text: say(host, text)
         did = engines.prepare(machine, speak)
         if gpu:
-            did += gpu_prepare.prepare_gpus(machine, said(session, host), speak, may_restart=may_restart)
+            did += gpu_prepare.prepare_gpus(machine, said_of(session.course, host), speak, may_restart=may_restart)
         new = not machine.is_local and walls.ensure(machine, session.names.walls_table, rules)
         return [*did, "set the rules for containers"] if new else did
 

@@ -13,6 +13,7 @@ from occamctl.engine import ground, images, swarm
 from occamctl.engine.client import Engine
 from occamctl.errors import EngineError, OccamError
 from occamctl.hosts.facts import gather
+from occamctl.plan.gpu_setup import engine_gpus
 from occamctl.plan.seen import Observed, SeenCluster, SeenHost, SeenService
 from occamctl.plan.wanted import Account
 from occamctl.spec import names
@@ -30,7 +31,12 @@ def observe(session: Session, find_builder: Callable[[], Engine | None] = lambda
         session.errors.update(errors)
         built = building.result()
     manager = session.hosts[0]
-    seen = Observed(hosts=hosts, errors=dict(session.errors), builder_images=built or frozenset())
+    seen = Observed(
+        hosts=hosts,
+        errors=dict(session.errors),
+        builder_images=built or frozenset(),
+        probed=frozenset(session.probed),
+    )
     if manager not in hosts:
         return seen
     if built is None:
@@ -50,17 +56,19 @@ def _host(session: Session, host: str) -> SeenHost:
         facts = None if host in session.facts else aside.submit(gather, session.machines[host])
         try:
             engine = session.engine(host)
-            state = swarm.in_swarm(engine)
+            info = swarm.about(engine)
             there = images.present(engine)
         finally:  # what is known of a host without an engine is worth showing
             if facts:
                 session.facts[host] = facts.result()
+    state = swarm.membership(info)
     return SeenHost(
         name=host,
         facts=session.facts[host],
         in_swarm=state is not None,
         node_id=state["NodeID"] if state else "",
         images=there,
+        engine_gpus=engine_gpus(info),
         data_port=((state or {}).get("Cluster") or {}).get("DataPathPort", 0),
     )
 

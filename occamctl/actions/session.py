@@ -38,6 +38,10 @@ class Session:
     path: Path
     _connecting: Future[tuple[dict[str, Machine], dict[str, HostError]]]
     facts: dict[str, HostFacts] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    """What a plan found that is worth saying, and that nobody has to do anything about."""
+    probed: set[str] = field(default_factory=set)
+    """Hosts whose GPUs this command has probed."""
     _engines: dict[str, Engine] = field(default_factory=dict)
 
     @property

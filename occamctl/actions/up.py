@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from occamctl import wait
 from occamctl.actions import readiness
 from occamctl.actions.apply import Site, apply
 from occamctl.actions.checks import check
+from occamctl.actions.gpus import not_ready, out_of_service
 from occamctl.actions.observe import observe
 from occamctl.actions.session import Session
+from occamctl.engine import gpu_watch_inside
 from occamctl.errors import PartlyDone
 from occamctl.hosts.lock import holding
 from occamctl.plan.diff import diff, first_stage
+from occamctl.plan.lending import lend
+from occamctl.plan.seen import Observed
 from occamctl.plan.steps import Step
 from occamctl.plan.walls import walled
+from occamctl.plan.wanted import Desired
 
 Say = Callable[[str, str], None]
 MOST_ROUNDS = 24
@@ -40,7 +46,14 @@ def plan(session: Session) -> list[Step]:
     seen = observe(session, lambda: site.builder)
     session.all_here()
     check(site.want, seen, session)
-    return diff(walled(site.want, session.course, seen), seen)
+    session.remarks = not_ready(session, seen)
+    return diff(_wanted(site, session, seen), seen)
+
+
+def _wanted(site: Site, session: Session, seen: Observed) -> Desired:
+    """What should be, as far as it hangs on the hosts as they are."""
+    course = session.course
+    return lend(walled(site.want, course, seen), course, seen, Path(gpu_watch_inside.__file__).read_text())
 
 
 def up(session: Session, say: Say, planned: Sequence[Step]) -> Up:
@@ -49,7 +62,7 @@ def up(session: Session, say: Say, planned: Sequence[Step]) -> Up:
     Raises Busy when somebody else is at it, and PartlyDone when a round changes nothing although something is left.
     """
     if not planned:
-        return Up(readiness.url(session))
+        return Up(readiness.url(session), warnings=session.remarks)
     with holding(session.machines[session.hosts[0]], session.course.course):
         return _rounds(session, say)
 
@@ -61,7 +74,7 @@ def _rounds(session: Session, say: Say) -> Up:
     for _ in range(MOST_ROUNDS):
         seen = observe(session, lambda: site.builder)
         session.all_here()
-        left = diff(walled(site.want, session.course, seen), seen)
+        left = diff(_wanted(site, session, seen), seen)
         if not left:
             break
         if left == before:
@@ -74,5 +87,5 @@ def _rounds(session: Session, say: Say) -> Up:
         raise PartlyDone(
             f"still to do: {'; '.join(step.what for step in before[:3])}", fix="run: occamctl course up, again"
         )
-    warnings = readiness.check(session, say)
+    warnings = (*readiness.check(session, say), *out_of_service(session, seen))
     return Up(readiness.url(session), tuple(done), site.passwords, site.passwords_file, warnings)

@@ -27,6 +27,8 @@ def plan(config: Config = Path("occam.yaml"), output: Output = "table") -> None:
         steps = action.plan(session)
     if output == "table":
         render.plan(steps)
+        for remark in session.remarks:
+            render.note(remark)
     else:
         render.data(
             [{"stage": one.stage.title, "kind": one.kind, "host": one.host, "what": one.what} for one in steps], output
@@ -45,6 +47,8 @@ def up(config: Config = Path("occam.yaml"), yes: Yes = False) -> None:
         steps = action.plan(session)
         if steps:
             render.plan(steps)
+            for remark in session.remarks:
+                render.note(remark)
             if not yes and not sure("Do this?"):
                 render.line("Nothing was done.")
                 raise typer.Exit(1)

@@ -77,10 +77,20 @@ class Task:
     """Named generic resources that it was assigned, kind to name."""
 
 
+def about(engine: Engine) -> dict[str, Any]:
+    """What the engine tells of itself."""
+    with speaking_to(engine.name):
+        return dict(engine.api.info())
+
+
 def in_swarm(engine: Engine) -> dict[str, Any] | None:
     """The engine's `Swarm` section when it is in a swarm, else None."""
-    with speaking_to(engine.name):
-        swarm: dict[str, Any] = engine.api.info()["Swarm"]
+    return membership(about(engine))
+
+
+def membership(info: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The same, of what the engine told."""
+    swarm: dict[str, Any] = info["Swarm"]
     return swarm if swarm.get("LocalNodeState") == "active" else None
 
 

@@ -7,6 +7,7 @@ import json
 from occamctl import wait
 from occamctl.errors import HostError, TookTooLong
 from occamctl.hosts.machine import Machine
+from occamctl.plan.gpu_setup import engine_gpus
 from occamctl.plan.observed import EngineGpus
 
 STOP_SECONDS, START_SECONDS = 120, 90
@@ -33,18 +34,7 @@ def knows(machine: Machine) -> EngineGpus | None:
         info = json.loads(ran.stdout) if ran.code == 0 else {}
     except ValueError:
         return None
-    return of_info(info) if info.get("ID") else None
-
-
-def of_info(info: dict[str, object]) -> EngineGpus:
-    """The same, from what the engine's API answers to /info."""
-    listed, runtimes = info.get("GenericResources"), info.get("Runtimes")
-    named = [one.get("NamedResourceSpec") or {} for one in listed] if isinstance(listed, list) else []
-    return EngineGpus(
-        str(info.get("DefaultRuntime") or ""),
-        frozenset(runtimes) if isinstance(runtimes, dict) else frozenset(),
-        {one["Kind"]: one["Value"] for one in named if one},
-    )
+    return engine_gpus(info) if info.get("ID") else None
 
 
 def running(machine: Machine) -> int:

@@ -6,6 +6,7 @@ from occamctl.plan import steps
 from occamctl.plan.seen import Observed
 from occamctl.plan.steps import Step
 from occamctl.plan.wanted import LOCAL, Desired
+from occamctl.spec import names
 
 OWN_CLUSTER = "main"
 """The course's cluster that `occamctl spark scale N` makes."""
@@ -17,6 +18,7 @@ def diff(want: Desired, seen: Observed) -> list[Step]:
         *_swarm(want, seen),
         *_images(want, seen),
         *_ground(want, seen),
+        *_gpus(want, seen),
         *_front(want, seen),
         *_people(want, seen),
         *_clusters(want, seen),
@@ -75,6 +77,21 @@ def _ground(want: Desired, seen: Observed) -> list[Step]:
     return planned
 
 
+def _gpus(want: Desired, seen: Observed) -> list[Step]:
+    planned: list[Step] = []
+    for host in want.hosts:
+        lent, labels = want.lending.get(host), seen.node_labels.get(host, {})
+        if lent is None:
+            continue
+        changed = {key: value for key, value in lent.labels.items() if labels.get(key) != value}
+        if changed:
+            planned.append(steps.LendGpus(host, tuple(sorted(changed.items())), len(lent.gpus)))
+        if lent.prove and host not in seen.probed:
+            uuids = tuple(sorted(gpu.uuid for gpu in lent.gpus))
+            planned.append(steps.ProveGpus(host, uuids, lent.fingerprint, tuple(sorted(lent.keep.items()))))
+    return planned
+
+
 def _front(want: Desired, seen: Observed) -> list[Step]:
     planned: list[Step] = []
     for service in want.services:
@@ -84,7 +101,8 @@ def _front(want: Desired, seen: Observed) -> list[Step]:
         elif there.spec_hash != service.spec_hash:
             planned.append(steps.PutService("", service, new=False))
         elif service.mode == "global":
-            lacking = tuple(host for host in want.hosts if seen.hosts[host].node_id not in there.nodes)
+            on = want.where.get(service.name, want.hosts)
+            lacking = tuple(host for host in on if seen.hosts[host].node_id not in there.nodes)
             planned += [steps.AwaitService("", service.name, lacking)] if lacking else []
         elif there.replicas != service.replicas:
             planned.append(steps.PutService("", service, new=False))
@@ -120,7 +138,12 @@ def _clusters(want: Desired, seen: Observed) -> list[Step]:
 
 
 def _left_over(want: Desired, seen: Observed) -> list[Step]:
-    """Settings that no service uses any more."""
+    """Settings that no service uses any more, and the watcher of GPUs that nobody lends any more."""
     used = {config for there in seen.services.values() for config in there.configs}
     wanted = {config.name for config in want.configs}
-    return [steps.RemoveConfig("", name) for name in sorted(seen.configs - used - wanted)]
+    watcher = names.Names(want.course).gpus
+    idle = watcher in seen.services and watcher not in {service.name for service in want.services}
+    return [
+        *([steps.RemoveService("", watcher)] if idle else []),
+        *(steps.RemoveConfig("", name) for name in sorted(seen.configs - used - wanted)),
+    ]

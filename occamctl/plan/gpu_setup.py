@@ -184,6 +184,16 @@ def _some(uuids: list[str]) -> str:
     return uuids[0] + (f" and {len(uuids) - 1} more" if len(uuids) > 1 else "")
 
 
+def engine_gpus(info: Mapping[str, Any]) -> EngineGpus:
+    """What an engine knows of GPUs, from what its API answers to /info."""
+    named = [one["NamedResourceSpec"] for one in info.get("GenericResources") or () if "NamedResourceSpec" in one]
+    return EngineGpus(
+        str(info.get("DefaultRuntime") or ""),
+        frozenset(info.get("Runtimes") or ()),
+        {one["Kind"]: one["Value"] for one in named},
+    )
+
+
 # The two files ------------------------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from occamctl.errors import HostError
-from occamctl.plan.observed import HostFacts
+from occamctl.plan.observed import EngineGpus, HostFacts
 from occamctl.plan.wanted import Account
 
 
@@ -35,6 +35,8 @@ class SeenHost:
     images: frozenset[str] = frozenset()
     subnets: tuple[str, ...] = ()
     """Subnets that its local networks use."""
+    engine_gpus: EngineGpus | None = None
+    """What its engine knows of GPUs; None when none answers."""
     data_port: int = 0
     """UDP port of the swarm's overlay networks; only a manager knows it, and 0 means the usual one."""
 
@@ -66,6 +68,8 @@ class Observed:
     """None while the hub does not answer."""
     clusters: Mapping[str, SeenCluster] | None = None
     """The course's own clusters; None while the gateway does not answer."""
+    probed: frozenset[str] = frozenset()
+    """Hosts whose GPUs were probed by this very command: it tries once."""
     builder: str = ""
     """The host that builds images; "" when this machine's engine does, for hosts elsewhere."""
     builder_images: frozenset[str] = frozenset()

@@ -15,6 +15,7 @@ class Stage(Enum):
     SWARM = "Swarm"
     IMAGES = "Images"
     GROUND = "Networks, secrets, settings"
+    GPUS = "GPUs"
     FRONT = "Gateway, hub, proxy"
     PEOPLE = "Accounts"
     CLUSTERS = "Spark clusters"
@@ -121,6 +122,35 @@ class MakeConfig(Step):
 
 
 @dataclass(frozen=True)
+class LendGpus(Step):
+    """Label the node with the GPUs that its host lends, `count` of them in use; None takes a label away."""
+
+    stage = Stage.GPUS
+    kind = "change"
+    labels: tuple[tuple[str, str | None], ...]
+    count: int
+
+    @property
+    def what(self) -> str:
+        return f"lend {self.count} GPU{'s' if self.count != 1 else ''}" if self.count else "lend no GPU"
+
+
+@dataclass(frozen=True)
+class ProveGpus(Step):
+    """See whether containers see the GPUs that they are assigned; `keep` are those out of service in any case."""
+
+    stage = Stage.GPUS
+    kind = "change"
+    gpus: tuple[str, ...]
+    fingerprint: str
+    keep: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def what(self) -> str:
+        return "prove that containers see the GPUs that they are given"
+
+
+@dataclass(frozen=True)
 class PutService(Step):
     stage = Stage.FRONT
     service: desired.Service
@@ -211,6 +241,17 @@ class RemoveConfig(Step):
     @property
     def what(self) -> str:
         return f"settings {self.name}, no longer used"
+
+
+@dataclass(frozen=True)
+class RemoveService(Step):
+    stage = Stage.TIDY
+    kind = "remove"
+    name: str
+
+    @property
+    def what(self) -> str:
+        return f"service {self.name}, no longer needed"
 
 
 def _some(people: tuple[str, ...], most: int = 4) -> str:

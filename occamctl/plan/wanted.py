@@ -8,12 +8,16 @@ from __future__ import annotations
 import ipaddress
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from occamctl import __version__
 from occamctl.plan import desired
 from occamctl.spec import names
 from occamctl.spec.course import Course
+
+if TYPE_CHECKING:
+    from occamctl.plan.lending import Lending
 
 LOCAL = "localhost"
 """Name of this machine in a course without hosts."""
@@ -60,6 +64,10 @@ class Desired:
     services: tuple[desired.Service, ...]
     accounts: tuple[Account, ...]
     clusters: Mapping[str, int]
+    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Hosts of a global service, by its name, where that is not all of them."""
+    lending: Mapping[str, Lending] = field(default_factory=dict)
+    """Host name to the GPUs that it lends; of hosts that answered."""
 
 
 def front_label(course: str) -> str:
