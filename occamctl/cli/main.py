@@ -22,6 +22,7 @@ _TEXTS = {
     "demo": "A whole course on this machine, with a student at work.",
     "course": "Plan, start, look at and end the course.",
     "host": "The machines of the course.",
+    "gpu": "GPUs: what is there, and who has it until when.",
     "image": "The images of hub and notebooks.",
     "user": "Students and instructors.",
     "notebook": "Notebook servers of students.",
@@ -29,7 +30,7 @@ _TEXTS = {
     "sandbox": "Pretend hosts on this machine, to rehearse.",
 }
 _COMMANDS = {"init": "files", "validate": "files", "status": "course", "logs": "course", "demo": "demo"}
-_GROUPS = ("course", "host", "image", "user", "notebook", "spark", "sandbox")
+_GROUPS = ("course", "host", "gpu", "image", "user", "notebook", "spark", "sandbox")
 
 
 class Lazy(TyperGroup):
