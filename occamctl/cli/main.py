@@ -22,7 +22,7 @@ _TEXTS = {
     "demo": "A whole course on this machine, with a student at work.",
     "course": "Plan, start, look at and end the course.",
     "host": "The machines of the course.",
-    "gpu": "GPUs: what is there and what is missing.",
+    "gpu": "GPUs: what the hosts have and lend, and who has it.",
     "image": "The images of hub and notebooks.",
     "user": "Students and instructors.",
     "notebook": "Notebook servers of students.",

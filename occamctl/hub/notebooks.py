@@ -30,16 +30,17 @@ def _client() -> AsyncHTTPClient:
 
 
 async def ask(
-    url: str, token: str, user: str, method: str, body: object = None, *, seconds: float = 20
+    url: str, token: str, user: str, method: str, body: object = None, *, seconds: float = 20, what: str = "notebook"
 ) -> dict[str, Any]:
     """Ask for `user`'s notebook: GET looks, PUT starts, DELETE stops it.
 
-    url  the gateway's API
+    url   the gateway's API
+    what  what of the user's it is asked for
 
     Raises the error that the gateway gave, or Unreachable.
     """
     request = HTTPRequest(
-        f"{url}/users/{quote(user, safe='')}/notebook",
+        f"{url}/users/{quote(user, safe='')}/{what}",
         method,
         headers={"Authorization": f"token {token}", "Content-Type": "application/json"},
         body=json.dumps(body) if body is not None else None,

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
 from jupyterhub.spawner import Spawner
 from tornado.web import HTTPError
-from traitlets import Unicode
+from traitlets import Unicode, default
 
 from occamctl.errors import OccamError
-from occamctl.hub import notebooks
+from occamctl.hub import gpu_form, notebooks
 
 GONE, FAILED = 0, 1
 """What `poll` returns for a notebook that was stopped, and for one that failed."""
 _STOP = 90
 """Seconds: the gateway itself waits a minute until the container is gone."""
+_FORM = 10
+"""Seconds for the question which GPUs there are."""
 _EVERY = 0.5
 
 
@@ -60,7 +62,7 @@ class OccamSpawner(Spawner):
         deadline = time.monotonic() + self.start_timeout - 5
         self._said = "Asking for a place to run"
         try:
-            notebook = await self._ask("PUT", {"environment": self.get_env()}, seconds=90)
+            notebook = await self._ask("PUT", {"environment": self.get_env(), **self._options()}, seconds=90)
             while notebook["state"] != "running":
                 self._hear(notebook)
                 if time.monotonic() > deadline:
@@ -72,6 +74,37 @@ class OccamSpawner(Spawner):
         self._said = "The container runs; Jupyter starts in it"
         self._service = str(notebook.get("service", ""))
         return str(notebook["url"])
+
+    def _options(self) -> dict[str, Any]:
+        """What was chosen for this start, and for this one alone: JupyterHub would take it for the next ones too."""
+        chosen = dict(self.user_options)
+        if chosen:
+            self.orm_spawner.user_options = {}
+            self.db.commit()
+        return {gpu_form.FIELD: chosen[gpu_form.FIELD]} if gpu_form.FIELD in chosen else {}
+
+    async def ask_for_gpus(self) -> str:
+        """The form before a start; "" starts at once. A gateway that is away keeps nobody from starting."""
+        try:
+            told = await notebooks.ask(
+                self.gateway_url, self.gateway_token, self.user.name, "GET", seconds=_FORM, what="gpu"
+            )
+        except OccamError as error:
+            self.log.warning("Which GPUs %s may have is not known: %s", self.user.name, error)
+            return ""
+        return gpu_form.form(told)
+
+    @default("options_form")
+    def _options_form(self) -> Callable[[OccamSpawner], Awaitable[str]]:
+        return OccamSpawner.ask_for_gpus
+
+    @default("options_from_form")
+    def _chosen(self) -> Callable[..., dict[str, Any]]:
+        return gpu_form.chosen
+
+    @default("apply_user_options")
+    def _applied_at_start(self) -> Callable[..., None]:
+        return lambda spawner, options: None
 
     def _hear(self, notebook: dict[str, Any]) -> None:
         self._said = str(notebook.get("message") or self._said)
