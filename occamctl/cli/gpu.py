@@ -41,10 +41,16 @@ def list_(config: Config = Path("occam.yaml"), output: Output = "table") -> None
 def check(
     config: Config = Path("occam.yaml"),
     host: Annotated[str, typer.Option("--host", help="This host only.")] = "",
+    deep: Annotated[bool, typer.Option("--deep", help="Also compute on every GPU that nobody holds.")] = False,
     output: Output = "table",
 ) -> None:
-    """Which GPUs each host has, and what is missing before they can be given out.  Example: occamctl gpu check"""
+    """Which GPUs each host has, and what is missing before they can be given out.
+
+    --deep needs a course that is up; it prints the speed of each GPU beside its host's CPUs.
+    Example: occamctl gpu check --deep
+    """
     from occamctl import render
+    from occamctl.actions import gpu_speed
     from occamctl.actions import gpus as action
     from occamctl.actions.hosts import raise_errors
     from occamctl.actions.session import open_course
@@ -55,10 +61,18 @@ def check(
         if output == "table":
             for line in (line for row in rows for line in action.lines(row)):
                 render.line(line)
-        else:
-            render.data(rows, output)
         raise_errors(session.errors)
-    if any(row["missing"] for row in rows):
+        speeds = []
+        if deep:
+            with render.progress() as say:
+                speeds = gpu_speed.measure(session, host, say)
+            raise_errors(session.errors)
+    if deep and output == "table":
+        columns = ("host", "model", "gpu", "cpu", "times", "trouble")
+        render.table("", columns, [gpu_speed.shown(row) for row in speeds])
+    elif output != "table":
+        render.data([{**row, "speed": [one for one in speeds if one["host"] == row["host"]]} for row in rows], output)
+    if any(row["missing"] for row in rows) or any(row["trouble"] for row in speeds):
         raise typer.Exit(HostError.exit_code)
 
 

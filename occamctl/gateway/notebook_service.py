@@ -85,7 +85,7 @@ def service(
     volume_labels = desired.labels(settings.course, "home", user) | {names.HOME: home.id, names.HOME_NODE: home.node}
     return desired.Service(
         name=made.notebook(user),
-        image=settings.image,
+        image=(held and settings.gpu_image) or settings.image,
         labels=desired.labels(settings.course, "notebook", user) | home.labels() | told,
         command=("occam-notebook",),
         env={

@@ -143,11 +143,18 @@ def lend(want: Desired, course: Course, seen: Observed, watcher: str) -> Desired
     )
     return replace(
         want,
+        images=_images(want, lenders),
         configs=(*want.configs, config),
         services=(*want.services, service),
         where={**want.where, service.name: lenders},
         lending=made,
     )
+
+
+def _images(want: Desired, lenders: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The image with CUDA is large: only hosts that lend GPUs get it."""
+    more = {host: (want.gpu_image,) for host in lenders if want.gpu_image}
+    return {host: (*tags, *more.get(host, ())) for host, tags in want.images.items()}
 
 
 # The proof ----------------------------------------------------------------------------------------------------------

@@ -66,6 +66,8 @@ class Desired:
     clusters: Mapping[str, int]
     where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Hosts of a global service, by its name, where that is not all of them."""
+    gpu_image: str = ""
+    """Tag of the image for containers with GPUs; "": there is none."""
     lending: Mapping[str, Lending] = field(default_factory=dict)
     """Host name to the GPUs that it lends; of hosts that answered."""
 
@@ -124,6 +126,7 @@ def want(course: Course, tags: Tags, tls: str = "") -> Desired:
         services=(_gateway(course, tags), _hub(course, tags), _proxy(course, tags, tls)),
         accounts=accounts(course),
         clusters={cluster.name: cluster.workers for cluster in course.spark.clusters},
+        gpu_image=tags.gpu,
     )
 
 

@@ -131,6 +131,10 @@ def test_an_executor_asks_the_swarm_for_exactly_its_gpus() -> None:
     beside = asked.having(Profile(GPU_WORKERS, 1, 1, GIB, gpus=1))
     made = clusters.executor(SETTINGS.site, beside, 2, "n", "10.0.0.0/26", GPU_WORKERS, (A100[1],))
     assert made.env["OCCAM_RESOURCE_PROFILE"] == "0"
+    assert made.image == SETTINGS.image
+    cuda = replace(SETTINGS, gpu_image="localhost/occam/notebook:cuda").site
+    assert clusters.executor(cuda, asked, 1, "n", "10.0.0.0/26", 0, (A100[0],)).image == "localhost/occam/notebook:cuda"
+    assert clusters.executor(cuda, facts(), 1, "n", "10.0.0.0/26").image == SETTINGS.image
     plain = clusters.executor(SETTINGS.site, facts(), 1, "n", "10.0.0.0/26")
     assert (plain.generic, plain.env["NVIDIA_VISIBLE_DEVICES"]) == ((), "void")
 

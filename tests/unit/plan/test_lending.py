@@ -142,6 +142,16 @@ def test_the_watcher_runs_where_gpus_are_lent_and_goes_with_them() -> None:
     assert "service ml-gpus, no longer needed" in [step.what for step in planned(bare)]
 
 
+def test_only_hosts_that_lend_get_the_image_with_cuda() -> None:
+    tags = replace(TAGS, gpu="occam/notebook:cuda")
+    made = lend(want(COURSE, tags), COURSE, seen(), "print()")
+    assert made.images == {"a": ("occam/hub:1", "occam/notebook:1", "occam/notebook:cuda"), "b": ("occam/notebook:1",)}
+    assert made.services[-1].image == "occam/notebook:1"
+    assert "deliver image occam/notebook:cuda" in [
+        step.what for step in diff(made, seen(builder="x", builder_images=frozenset({"occam/notebook:cuda"})))
+    ]
+
+
 def test_a_course_without_gpus_is_as_it_was() -> None:
     there = seen()
     bare = replace(there, hosts={"a": replace(there.hosts["a"], facts=PLAIN), "b": there.hosts["b"]})
