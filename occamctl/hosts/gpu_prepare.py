@@ -35,6 +35,9 @@ _SIGNS = f"""
 grep -qs OCCAM_GPU_ {DAEMON} {CONFIG} && exit 0
 command -v nvidia-container-runtime >/dev/null || {{ [ -e {DAEMON} ] && [ ! -r {DAEMON} ]; }}
 """
+_LISTS = "ls /var/lib/apt/lists 2>/dev/null | grep -q _"
+"""Has apt any list of packages?"""
+_NO_LISTS = ("find", "/var/lib/apt/lists", "-type", "f", "-delete")
 _FORGET = f"rm -f {NOTES}; rmdir --ignore-fail-on-non-empty /var/lib/occam"
 
 
@@ -92,10 +95,14 @@ def _install(machine: Machine, facts: HostFacts, say: Say) -> str:
             f"{facts.system} is not a system that occamctl installs {TOOLKIT} on", where=machine.name, fix=by_hand
         )
     say(f"installing {TOOLKIT}")
+    had_lists = machine.run(["sh", "-c", _LISTS], check=False).code == 0
     if not _known(machine):
         machine.run([*APT, "update"], sudo=True, seconds=APT_SECONDS)
     if not _known(machine):
+        if not had_lists:
+            machine.run(_NO_LISTS, sudo=True)
         raise HostError(f"apt there knows no package {TOOLKIT}", where=machine.name, fix=by_hand)
+    _note(machine, {"lists": had_lists} | _notes(machine))
     before = installed(machine)
     try:
         machine.run([*APT, "install", "--no-install-recommends", TOOLKIT], sudo=True, seconds=APT_SECONDS)
@@ -225,6 +232,8 @@ def undo_gpus(machine: Machine, say: Say, *, may_restart: bool = False) -> list[
     packages = [str(one) for one in notes.get("packages", [])]
     if packages:
         machine.run([*APT, "purge", *packages], sudo=True, seconds=APT_SECONDS)
+    if notes.get("lists") is False:
+        machine.run(_NO_LISTS, sudo=True)
     machine.run(["sh", "-c", _FORGET], sudo=True)
     return ["its engine's settings as before its GPUs", *([f"{TOOLKIT} removed"] if packages else [])]
 

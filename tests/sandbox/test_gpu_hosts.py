@@ -38,6 +38,22 @@ for name in sys.argv[2:]:
     asked = urllib.request.Request(f"http://{name}:{sys.argv[1]}/", headers={"Authorization": f"token {token}"})
     print(urllib.request.urlopen(asked, timeout=10).read().decode())
 """
+# A repository of one package, which brings NVIDIA's runtime as the stand-in that the host would have had.
+REPOSITORY = """
+set -e
+rm -r /usr/bin/nvidia-container-runtime /usr/bin/nvidia-ctk /etc/nvidia-container-runtime
+mkdir -p /srv/repo /tmp/deb/DEBIAN /tmp/deb/usr/bin /etc/apt/away
+install -m 755 /usr/local/share/nvidia-simulated/nvidia-container-runtime /tmp/deb/usr/bin
+printf '%s\n' 'Package: nvidia-container-toolkit' 'Version: 1.19.1-simulated' 'Architecture: all' \
+  'Maintainer: nobody <nobody@localhost>' 'Description: simulated' >/tmp/deb/DEBIAN/control
+dpkg-deb --build /tmp/deb /srv/repo/toolkit.deb >/dev/null
+{ cat /tmp/deb/DEBIAN/control; echo Filename: ./toolkit.deb; echo "Size: $(stat -c %s /srv/repo/toolkit.deb)"
+  echo "SHA256: $(sha256sum /srv/repo/toolkit.deb | cut -d' ' -f1)"; echo; } >/srv/repo/Packages
+mv /etc/apt/sources.list.d/* /etc/apt/away/ 2>/dev/null || true
+[ ! -e /etc/apt/sources.list ] || mv /etc/apt/sources.list /etc/apt/away/
+rm -r /tmp/deb
+"""
+ADD_REPOSITORY = "echo 'deb [trusted=yes] file:/srv/repo ./' >/etc/apt/sources.list"
 
 
 @dataclass
@@ -93,6 +109,7 @@ def stage(built: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterato
     file.write_text(f"version: 1\ncourse: {COURSE}\nstudents: [ada]\n" + hosts.as_yaml())
     made = Stage(file, hosts.addresses, built[-1])
     made.on(1, f"mkdir -p /etc/docker; printf %s {shlex.quote(THEIRS.decode())} >{DAEMON}; chmod 640 {DAEMON}")
+    made.on(2, REPOSITORY)
     made.before = {"1": made.files(1), "2": made.files(2)}
     yield made
     sandbox.down(COURSE)
@@ -115,6 +132,7 @@ def test_check_names_what_is_missing_on_each_host(stage: Stage) -> None:
         assert [gpu["uuid"] for gpu in row["gpus"]] == sorted(row["lends"], key=row["lends"].index)
         assert sorted(row["lends"]) == stage.lent(number)
         said = "\n".join(one["what"] for one in row["missing"])
+        assert ("no NVIDIA container toolkit" in said) == (number == 2)
         for word in ("swarm-resource", "no runtime nvidia", "default runtime is runc", "as generic resource"):
             assert word in said
         assert {one["fix"] for one in row["missing"]} == {"run: occamctl host prepare --gpu"}
@@ -142,13 +160,22 @@ def test_what_cannot_be_merged_is_refused_and_left(stage: Stage) -> None:
     stage.on(2, f"rm {DAEMON}")
 
 
+def test_a_toolkit_that_apt_does_not_know_is_not_ours_to_install(stage: Stage) -> None:
+    told = stage.occamctl("host", "prepare", "--gpu", code=3)
+    assert f"{stage.hosts[1]}: apt there knows no package nvidia-container-toolkit" in told
+    assert "install-guide" in told
+    assert stage.files(2) == stage.before["2"]
+    stage.on(2, ADD_REPOSITORY)
+
+
 def test_an_engine_with_running_containers_is_not_restarted(stage: Stage) -> None:
     told = stage.occamctl("host", "prepare", "--gpu", code=5)
     assert f"{stage.hosts[0]}: its engine must be restarted, and that ends 1 running container" in told
     assert "--restart-engine" in told
     assert stage.files(1)[:4] == stage.before["1"][:4]
     assert stage.on(1, "docker inspect -f '{{.State.Running}}' busy") == b"true\n"
-    assert f"{stage.hosts[1]}: told toolkit and engine of its GPUs, restarted the engine" in told
+    did = "installed nvidia-container-toolkit, told toolkit and engine of its GPUs, restarted the engine"
+    assert f"{stage.hosts[1]}: {did}" in told
 
 
 def test_prepare_once_and_nothing_the_second_time(stage: Stage) -> None:
@@ -288,7 +315,7 @@ def test_a_broken_driver_and_one_that_hangs(stage: Stage) -> None:
         assert gpus.out(labels) == {gpus.EVERY: "its driver hangs"}
         assert len(gpus.lent(labels)) == 2, "what it has is still shown"
         assert gpus.out(stage.labels(session, 1)) == {}
-    stage.on(2, f"rm {STATE}/fault; pkill -x sleep || true")
+    stage.on(2, f"rm {STATE}/fault")
 
 
 def test_a_mended_driver_is_proven_again_and_a_lost_gpu_stays_out(stage: Stage) -> None:
@@ -334,4 +361,7 @@ def test_down_puts_every_byte_back(stage: Stage) -> None:
     for number in (1, 2):
         assert stage.files(number) == stage.before[str(number)]
         assert stage.on(number, "docker info -f '{{.DefaultRuntime}} {{json .GenericResources}}'") == b"runc null\n"
-    assert "nothing of ours is there" in stage.occamctl("host", "prepare", "--undo")
+    assert stage.on(2, "dpkg -l nvidia-container-toolkit 2>&1 | grep -c ^ii || true") == b"0\n"
+    left = stage.on(2, "find /var/lib/apt/lists -type f; ls -d /etc/nvidia-container-runtime 2>/dev/null || true")
+    assert left == b""
+    assert stage.occamctl("host", "prepare", "--undo").count("nothing of ours is there") == 2
