@@ -47,12 +47,13 @@ def prepare_gpus(machine: Machine, said: Said, say: Say, *, may_restart: bool = 
     said         `gpus:` of the host in the course file
     may_restart  whether the engine may be restarted under running containers, which ends them
 
-    Raises HostError when something is missing that is not for occamctl to do, and Refused when containers run; nothing
+    Raises HostError when something is missing that is not for occamctl to do, or the course file names a GPU that the
+    host does not have, and Refused when containers run; nothing
     was changed then. When the engine does not take the new settings the old ones are put back.
     """
     facts, engine = gather(machine), knows(machine)
     missing = gpu_setup.lacks(said, facts, engine)
-    _not_ours(missing, machine.name)
+    _not_ours([one for one in missing if one.fatal or one.mistake], machine.name)
     if not any(one.ours for one in missing):
         return []
     # The toolkit reads its file for each container, the engine only when it starts.
@@ -73,7 +74,7 @@ def prepare_gpus(machine: Machine, said: Said, say: Say, *, may_restart: bool = 
 
 
 def _not_ours(missing: Sequence[Lack], host: str) -> None:
-    errors = [HostError(one.what, where=host, fix=one.fix) for one in missing if not one.ours and one.fatal]
+    errors = [HostError(one.what, where=host, fix=one.fix) for one in missing if not one.ours]
     if errors:
         first, *first.others = errors
         raise first
