@@ -35,6 +35,9 @@ _SIGNS = f"""
 grep -qs OCCAM_GPU_ {DAEMON} {CONFIG} && exit 0
 command -v nvidia-container-runtime >/dev/null || {{ [ -e {DAEMON} ] && [ ! -r {DAEMON} ]; }}
 """
+_LISTS = "ls /var/lib/apt/lists 2>/dev/null | grep -q _"
+"""Has apt any list of packages?"""
+_NO_LISTS = ("find", "/var/lib/apt/lists", "-type", "f", "-delete")
 _FORGET = f"rm -f {NOTES}; rmdir --ignore-fail-on-non-empty /var/lib/occam"
 
 
@@ -44,12 +47,13 @@ def prepare_gpus(machine: Machine, said: Said, say: Say, *, may_restart: bool = 
     said         `gpus:` of the host in the course file
     may_restart  whether the engine may be restarted under running containers, which ends them
 
-    Raises HostError when something is missing that is not for occamctl to do, and Refused when containers run; nothing
+    Raises HostError when something is missing that is not for occamctl to do, or the course file names a GPU that the
+    host does not have, and Refused when containers run; nothing
     was changed then. When the engine does not take the new settings the old ones are put back.
     """
     facts, engine = gather(machine), knows(machine)
     missing = gpu_setup.lacks(said, facts, engine)
-    _not_ours(missing, machine.name)
+    _not_ours([one for one in missing if one.fatal or one.mistake], machine.name)
     if not any(one.ours for one in missing):
         return []
     # The toolkit reads its file for each container, the engine only when it starts.
@@ -70,7 +74,7 @@ def prepare_gpus(machine: Machine, said: Said, say: Say, *, may_restart: bool = 
 
 
 def _not_ours(missing: Sequence[Lack], host: str) -> None:
-    errors = [HostError(one.what, where=host, fix=one.fix) for one in missing if not one.ours and one.fatal]
+    errors = [HostError(one.what, where=host, fix=one.fix) for one in missing if not one.ours]
     if errors:
         first, *first.others = errors
         raise first
@@ -92,10 +96,14 @@ def _install(machine: Machine, facts: HostFacts, say: Say) -> str:
             f"{facts.system} is not a system that occamctl installs {TOOLKIT} on", where=machine.name, fix=by_hand
         )
     say(f"installing {TOOLKIT}")
+    had_lists = machine.run(["sh", "-c", _LISTS], check=False).code == 0
     if not _known(machine):
         machine.run([*APT, "update"], sudo=True, seconds=APT_SECONDS)
     if not _known(machine):
+        if not had_lists:
+            machine.run(_NO_LISTS, sudo=True)
         raise HostError(f"apt there knows no package {TOOLKIT}", where=machine.name, fix=by_hand)
+    _note(machine, {"lists": had_lists} | _notes(machine))
     before = installed(machine)
     try:
         machine.run([*APT, "install", "--no-install-recommends", TOOLKIT], sudo=True, seconds=APT_SECONDS)
@@ -225,6 +233,8 @@ def undo_gpus(machine: Machine, say: Say, *, may_restart: bool = False) -> list[
     packages = [str(one) for one in notes.get("packages", [])]
     if packages:
         machine.run([*APT, "purge", *packages], sudo=True, seconds=APT_SECONDS)
+    if notes.get("lists") is False:
+        machine.run(_NO_LISTS, sudo=True)
     machine.run(["sh", "-c", _FORGET], sudo=True)
     return ["its engine's settings as before its GPUs", *([f"{TOOLKIT} removed"] if packages else [])]
 

@@ -38,14 +38,16 @@ _NO_DEVICES = "No devices were found"
 class Lack:
     """Something that is missing on a host, and what to do.
 
-    ours   whether `occamctl host prepare --gpu` does it
-    fatal  whether none of the host's GPUs can be given out until then
+    ours     whether `occamctl host prepare --gpu` does it
+    fatal    whether none of the host's GPUs can be given out until then
+    mistake  whether the course file is wrong, and not the host
     """
 
     what: str
     fix: str
     ours: bool = False
     fatal: bool = True
+    mistake: bool = False
 
 
 def lent(said: Said, facts: HostFacts) -> tuple[Gpu, ...]:
@@ -123,7 +125,9 @@ def _unknown(said: Said, facts: HostFacts) -> Iterator[Lack]:
     for uuid in said:
         if uuid.lower() not in there:
             has = ", ".join(gpu.uuid for gpu in facts.gpus) or "none"
-            yield Lack(f"the course file lends {uuid}, which it does not have", f"it has: {has}", fatal=False)
+            yield Lack(
+                f"the course file lends {uuid}, which it does not have", f"it has: {has}", fatal=False, mistake=True
+            )
 
 
 def _toolkit(version: str) -> Iterator[Lack]:

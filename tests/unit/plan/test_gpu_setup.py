@@ -11,7 +11,7 @@ import pytest
 
 from occamctl.errors import HostError
 from occamctl.hosts.facts import parse
-from occamctl.plan.gpu_setup import Said, concerned, config_toml, daemon_json, lacks, lent
+from occamctl.plan.gpu_setup import Said, concerned, config_toml, daemon_json, engine_gpus, lacks, lent
 from occamctl.plan.gpus import kind, variable
 from occamctl.plan.observed import EngineGpus, Gpu, GpuSupport, HostFacts, HostFile
 
@@ -139,6 +139,19 @@ def test_gpus_by_hand() -> None:
         "GPUs are asked for, and no driver: nvidia-smi is not there",
         "the course file lends GPU-other, which it does not have",
     ]
+
+
+def test_what_an_engine_tells_of_itself() -> None:
+    told = {
+        "DefaultRuntime": "nvidia",
+        "Runtimes": {"runc": {"path": "runc"}, "nvidia": {"path": "nvidia-container-runtime"}},
+        "GenericResources": [
+            {"NamedResourceSpec": {"Kind": "OCCAM_GPU_GPU_7F0C", "Value": "GPU-7f0c"}},
+            {"DiscreteResourceSpec": {"Kind": "SSD", "Value": 3}},
+        ],
+    }
+    assert engine_gpus(told) == EngineGpus("nvidia", frozenset({"runc", "nvidia"}), {kind("GPU-7f0c"): "GPU-7f0c"})
+    assert engine_gpus({"DefaultRuntime": "runc", "Runtimes": None, "GenericResources": None}) == EngineGpus("runc")
 
 
 # daemon.json --------------------------------------------------------------------------------------------------------
