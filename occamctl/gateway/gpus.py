@@ -155,19 +155,22 @@ class Gpus:
     def of(self, user: str, rights: Rights) -> dict[str, Any]:
         """Somebody's GPUs as the API shows them, and what else could be had. Raises EngineError."""
         seen = self._sight.look(FRESH)
+        return self.mine(user) | self._choices(user, rights, seen)
+
+    def mine(self, user: str) -> dict[str, Any]:
+        """Somebody's GPUs as the API shows them; touches no engine."""
         grant = self._ledger.gpus.of(user)
         end = self._ledger.gpus.end_of(grant) if grant else None
         return {
             "user": user,
             "gpus": [asdict(one) for one in grant.gpus] if grant else [],
-            "host": seen.hostname(grant.node) if grant else "",
+            "host": self._sight.last.hostname(grant.node) if grant else "",
             "until": iso(end.at) if end else None,
             "for_group": end.group if end else "",
             "in_use": bool(grant and grant.used),
             "once": bool(grant and grant.once),
             "message": self._message(user, grant),
             "notices": [asdict(one) for one in self._ledger.gpus.notices(user)],
-            **self._choices(user, rights, seen),
         }
 
     def _message(self, user: str, grant: Grant | None) -> str:
