@@ -284,18 +284,22 @@ class Gpus:
                 raise
         log.info("reservation %s: removed", number)
 
-    def take_out(self, node: str, uuid: str, why: str) -> bool:
-        """Note on a node that one of its GPUs is broken. False when it is none of its own, or was noted before."""
+    def take_out(self, node: str, uuid: str, why: str) -> list[str]:
+        """Note on a node that one of its GPUs, or EVERY one, is broken: `course up` proves them anew.
+
+        Returns the UUIDs of those that were in service until now.
+        """
         there = next((one for one in swarm.nodes(self._engine) if one.id == node), None)
-        if there is None or uuid not in {one.uuid for one in gpus.lent(there.labels)}:
-            return False
+        if there is None:
+            return []
         out = gpus.out(there.labels)
-        if uuid in out:
-            return False
-        nodes.label(self._engine, node, {gpus.OUT: json.dumps({**out, uuid: why})})
-        self._sight.look(0)  # nobody is given it who asks at once
-        log.warning("GPU %s on %s: out of service: %s", uuid, there.hostname, why)
-        return True
+        broken = [one.uuid for one in gpus.lent(there.labels) if uuid in (one.uuid, gpus.EVERY)]
+        broken = [one for one in broken if one not in out and gpus.EVERY not in out]
+        if broken:
+            nodes.label(self._engine, node, {gpus.OUT: json.dumps({**out, uuid: why}, sort_keys=True)})
+            self._sight.look(0)  # nobody is given one who asks at once
+            log.warning("GPUs %s on %s: out of service: %s", ", ".join(broken), there.hostname, why)
+        return broken
 
     def forget_old(self) -> None:
         """Take out the reservations that are over. Raises EngineError."""

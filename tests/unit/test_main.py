@@ -42,7 +42,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert not modules_after("--help") & set(HEAVY)
 
 
-@pytest.mark.parametrize("command", ["course", "host", "spark", "notebook", "user", "image", "sandbox", "init"])
+@pytest.mark.parametrize("command", ["course", "host", "gpu", "spark", "notebook", "user", "image", "sandbox", "init"])
 def test_help_of_a_command_imports_nothing_heavy(command: str) -> None:
     """Typer itself looks at pydantic, when it is there, to read the types of a command."""
     assert not modules_after(command, "--help") & {*HEAVY} - {"pydantic"}

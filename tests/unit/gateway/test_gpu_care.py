@@ -14,7 +14,7 @@ from occamctl.errors import HostError
 from occamctl.gateway import gpu_care
 from occamctl.gateway.gpu_care import OVERTIME, WARNED, Care
 from occamctl.gateway.gpu_idle import GRACE, Sample
-from occamctl.gateway.gpu_watch import Heard, addresses, understood
+from occamctl.gateway.gpu_watch import Heard, Use, addresses, understood
 from occamctl.gateway.ledger import Ledger, Worker
 from occamctl.gateway.quotas import Amount, Limits, Quota, Quotas, Rights
 from occamctl.gateway.sight import Seen
@@ -63,9 +63,9 @@ class Imagined:
     def make_way(self, cluster: Any) -> int:
         return len(self.ledger.gpus.take_reserved(cluster))
 
-    def take_out(self, node: str, uuid: str, why: str) -> bool:
+    def take_out(self, node: str, uuid: str, why: str) -> list[str]:
         self.out.append((node, uuid, why))
-        return len(self.out) == 1
+        return ["GPU-t"] if len(self.out) == 1 else []
 
     def without_gpu(self, cluster: Any, uuid: str, why: str) -> None: ...
 
@@ -223,11 +223,15 @@ def test_idle_ones_are_announced_and_taken(world: Imagined) -> None:
     assert world.stopped == ["anna"]
 
 
-def test_a_broken_gpu_is_told_once(world: Imagined) -> None:
+def test_a_gpu_that_is_broken_twice_in_a_row_is_taken_out_and_told_once(world: Imagined) -> None:
     run(world, "anna", 3600)
-    care = care_of(world)
+    care, broken = care_of(world), [Heard("a", {}, {"GPU-t": "Xid 79: it has fallen off the bus"})]
+    for heard in (broken, [Heard("a")], broken):
+        asyncio.run(care._broken(heard))
+    assert world.out == []
     for _ in range(2):
-        asyncio.run(care._broken(Heard("a", {}, {"GPU-t": "Xid 79: it has fallen off the bus"})))
+        asyncio.run(care._broken(broken))
+    assert len(world.out) == 2
     assert [one.text for one in world.ledger.gpus.notices("anna")] == [
         "Your GPU GPU-t is out of service: Xid 79: it has fallen off the bus. Release it to get another one."
     ]
@@ -235,28 +239,39 @@ def test_a_broken_gpu_is_told_once(world: Imagined) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [
-        b"",
-        b"[]",
-        b"null",
-        b'{"gpus": 1}',
-        b'{"gpus": {"a": {}}}',
-        b'{"gpus": {"a": {"utilization": "x"}}}',
-        b"[" * 9000,
-    ],
+    [b"", b"[]", b"null", b"{}", b'{"gpus": 1}', b'{"gpus": [{}]}', b'{"gpus": [], "age": "x"}', b"[" * 9000],
 )
 def test_a_watcher_that_says_nonsense_tells_nothing(body: bytes) -> None:
-    assert understood("a", body, 0) == Heard("a")
+    assert understood("a", body, 0, ["GPU-a"]) == Heard("a")
+
+
+def watcher(*gpus: dict[str, Any], trouble: str = "", age: float = 1) -> Heard:
+    """What is understood of an answer of a host that lends GPU-a and GPU-t."""
+    said = {"node": "a", "host": "host-a", "age": age, "trouble": trouble, "gpus": gpus}
+    return understood("a", json.dumps(said).encode(), 3.0, ["GPU-a", "GPU-t"])
+
+
+def gpu(uuid: str, load: int | None, used: int = 0, *processes: int) -> dict[str, Any]:
+    return {"uuid": uuid, "utilization": load, "memory_used": used, "memory": 16 * GIB, "processes": list(processes)}
 
 
 def test_what_a_watcher_says() -> None:
-    said = {
-        "gpus": {"GPU-a": {"utilization": 7, "memory_used": 5, "processes": 2}},
-        "trouble": {"GPU-t": "x" * 1000},
-    }
-    heard = understood("a", json.dumps(said).encode(), 3.0)
-    assert (heard.uses["GPU-a"].utilization, heard.uses["GPU-a"].processes, heard.uses["GPU-a"].at) == (7, 2, 3.0)
-    assert len(heard.trouble["GPU-t"]) == 300
+    heard = watcher(gpu("GPU-a", 7, 5, 12, 13), gpu("GPU-t", 0, GIB))
+    assert heard.uses == {"GPU-a": Use(3.0, 7, 5, 2), "GPU-t": Use(3.0, 0, GIB, 1)}, "memory tells of a hidden process"
+    assert [one.load for one in heard.uses.values()] == [7, 0]
+    assert heard.trouble == {}
+    mig = watcher(gpu("MIG-1", None, GIB), gpu("MIG-2", None, 12 << 20))
+    assert [one.load for one in mig.uses.values()] == [100, 0], "no load is told of a MIG instance"
+
+
+def test_trouble_is_of_the_gpus_that_are_missing_or_of_all() -> None:
+    lost = watcher(gpu("GPU-a", 7), trouble="GPU 0000:07:00.0: GPU is lost")
+    assert (set(lost.uses), lost.trouble) == ({"GPU-a"}, {"GPU-t": "GPU 0000:07:00.0: GPU is lost"})
+    hangs = watcher(gpu("GPU-a", 7), gpu("GPU-t", 0), trouble="the driver hangs", age=90)
+    assert (hangs.uses, hangs.trouble) == ({}, {"*": "the driver hangs"})
+    for nothing in (watcher(trouble="not read yet"), watcher(gpu("GPU-a", 7), age=90)):
+        assert (nothing.uses, nothing.trouble) == ({}, {}), "to know nothing is not trouble"
+    assert len(watcher(trouble="x" * 1000).trouble["*"]) == 300
 
 
 def test_only_watchers_on_our_network_are_asked() -> None:
