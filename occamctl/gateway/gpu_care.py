@@ -20,7 +20,7 @@ from occamctl.gateway import gpu_words, server
 from occamctl.gateway.api import Parts
 from occamctl.gateway.cluster import Cluster
 from occamctl.gateway.gpu_grants import End, Grant
-from occamctl.gateway.gpu_idle import GRACE, Rules, Sample, Watched, look
+from occamctl.gateway.gpu_idle import Rules, Sample, Watched, look
 from occamctl.gateway.gpu_watch import Heard, Use, addresses, ask
 from occamctl.gateway.refusals import NotKnown
 from occamctl.gateway.sight import Seen
@@ -64,7 +64,8 @@ class Care:
 
     @property
     def rules(self) -> Rules:
-        return Rules(self.parts.settings.gpu_idle_timeout, self.parts.settings.gpu_idle_utilization)
+        settings = self.parts.settings
+        return Rules(settings.gpu_idle_timeout, settings.gpu_idle_utilization, settings.gpu_grace)
 
     async def run(self) -> None:
         """Rounds until it is cancelled. What goes wrong in one is logged, and the next tries again."""
@@ -128,13 +129,13 @@ class Care:
             why = f"is reserved for group {end.group} from then on" if end.group else "was given until then"
             what = gpu_words.counted(grant.gpus)
             if grant.used:
-                at = gpu_words.moment(max(end.at, now + GRACE), now)
+                at = gpu_words.moment(max(end.at, now + self.rules.grace), now)
                 self._tell(grant, f"Your notebook is stopped at {at}: {what} {why}. Save your work.")
             else:
                 self._tell(grant, f"At {gpu_words.moment(end.at, now)} {what} goes back: it {why}.")
         if not grant.used and end.at <= now:
             await self._give_back(grant, "its time is over")
-        elif now >= max(end.at, told.at + GRACE) and not self._may_finish(grant, end, now):
+        elif now >= max(end.at, told.at + self.rules.grace) and not self._may_finish(grant, end, now):
             self._take(grant, "its time is over")
 
     def _may_finish(self, grant: Grant, end: End, now: float) -> bool:
@@ -236,7 +237,7 @@ class Care:
         what = gpu_words.counted(grant.gpus)
         if verdict == "announce":
             way = "your notebook is stopped, and it goes back," if grant.used else "it goes back"
-            self._tell(grant, f"{what} was {idle}: {way} in {human_seconds(GRACE)} unless it is used.")
+            self._tell(grant, f"{what} was {idle}: {way} in {human_seconds(self.rules.grace)} unless it is used.")
         elif verdict == "spare":
             self._tell(grant, f"{what} is in use again, and stays.")
         elif verdict == "take" and grant.used:

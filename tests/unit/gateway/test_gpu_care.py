@@ -6,12 +6,14 @@ import asyncio
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import Any
 
 import pytest
 
 from occamctl.errors import HostError
-from occamctl.gateway import gpu_care
+from occamctl.gateway import gpu_care, gpu_watch
 from occamctl.gateway.gpu_care import OVERTIME, WARNED, Care
 from occamctl.gateway.gpu_idle import GRACE, Sample
 from occamctl.gateway.gpu_watch import Heard, Use, addresses, understood
@@ -49,6 +51,7 @@ class Imagined:
         self.pool = ThreadPoolExecutor(1)
         self.uses: dict[str, Any] = {}
         self.gpu_idle_timeout, self.gpu_idle_utilization = 1800, 5.0
+        self.gpu_grace = GRACE
         self.settings = self
 
     def forget_old(self) -> None:
@@ -272,6 +275,28 @@ def test_trouble_is_of_the_gpus_that_are_missing_or_of_all() -> None:
     for nothing in (watcher(trouble="not read yet"), watcher(gpu("GPU-a", 7), age=90)):
         assert (nothing.uses, nothing.trouble) == ({}, {}), "to know nothing is not trouble"
     assert len(watcher(trouble="x" * 1000).trouble["*"]) == 300
+
+
+def test_watchers_are_asked_with_the_token_and_the_silent_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Watcher(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            right = self.headers.get("Authorization") == "token sesame"
+            self.send_response(200 if right else 403)
+            self.end_headers()
+            self.wfile.write(json.dumps({"gpus": [gpu("GPU-a", 7)], "trouble": "", "age": 0}).encode())
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Watcher) as there:
+        Thread(target=there.serve_forever, daemon=True).start()
+        monkeypatch.setattr(gpu_watch, "PORT", there.server_port)
+        where, lent = {"a": "127.0.0.1", "b": "127.0.0.2:1"}, {"a": ["GPU-a"]}
+        (heard,) = asyncio.run(gpu_watch.ask(where, "sesame", lent, 0.0))
+        refused = asyncio.run(gpu_watch.ask({"a": "127.0.0.1"}, "wrong", lent, 0.0))
+        there.shutdown()
+    assert (heard.node, heard.uses["GPU-a"].load) == ("a", 7)
+    assert refused == []
 
 
 def test_only_watchers_on_our_network_are_asked() -> None:
