@@ -145,7 +145,8 @@ def unreserve(session: Session, number: str) -> None:
 
 def row(one: Said, at: datetime) -> Said:
     """One GPU as a row for people."""
-    use = f"{one['utilization']:.0f}%, {units.human_size(one['memory_used'])}" if one["utilization"] is not None else ""
+    use = [f"{one['utilization']:.0f}%"] if one["utilization"] is not None else []
+    use += [units.human_size(one["memory_used"])] if one["memory_used"] is not None else []
     kept = [f"{there['group']} from {shown(there['from'], at)}" for there in one["reservations"] if not there["on"]]
     kept += [f"{there['group']} until {shown(there['to'], at)}" for there in one["reservations"] if there["on"]]
     return {
@@ -153,7 +154,7 @@ def row(one: Said, at: datetime) -> Said:
         "gpu": called(one),
         "memory": units.human_size(one["memory"]),
         "state": f"out: {one['trouble']}" if one["trouble"] else one["state"],
-        "use": use,
+        "use": ", ".join(use),
         "holder": holder(one),
         "until": shown(one["until"], at),
         "reserved": ", ".join(kept),

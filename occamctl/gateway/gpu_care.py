@@ -20,10 +20,11 @@ from occamctl.gateway import gpu_words, server
 from occamctl.gateway.api import Parts
 from occamctl.gateway.cluster import Cluster
 from occamctl.gateway.gpu_grants import End, Grant
-from occamctl.gateway.gpu_idle import GRACE, Rules, Sample, Watched, look
+from occamctl.gateway.gpu_idle import Rules, Sample, Watched, look
 from occamctl.gateway.gpu_watch import Heard, Use, addresses, ask
 from occamctl.gateway.refusals import NotKnown
 from occamctl.gateway.sight import Seen
+from occamctl.plan import gpus
 from occamctl.spec.units import human_seconds
 
 log = logging.getLogger("occam.gateway.gpus")
@@ -55,13 +56,16 @@ class Care:
     samples: dict[str, Sample] = field(default_factory=dict)
     warned: set[tuple[str, str, float]] = field(default_factory=set)
     """Clusters that were told of a reservation, with its moment."""
+    suspected: set[tuple[str, str]] = field(default_factory=set)
+    """Nodes and GPUs that a watcher called broken at the last question."""
     taking: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     """Stops under way."""
     sampled: float = 0.0
 
     @property
     def rules(self) -> Rules:
-        return Rules(self.parts.settings.gpu_idle_timeout, self.parts.settings.gpu_idle_utilization)
+        settings = self.parts.settings
+        return Rules(settings.gpu_idle_timeout, settings.gpu_idle_utilization, settings.gpu_grace)
 
     async def run(self) -> None:
         """Rounds until it is cancelled. What goes wrong in one is logged, and the next tries again."""
@@ -125,13 +129,13 @@ class Care:
             why = f"is reserved for group {end.group} from then on" if end.group else "was given until then"
             what = gpu_words.counted(grant.gpus)
             if grant.used:
-                at = gpu_words.moment(max(end.at, now + GRACE), now)
+                at = gpu_words.moment(max(end.at, now + self.rules.grace), now)
                 self._tell(grant, f"Your notebook is stopped at {at}: {what} {why}. Save your work.")
             else:
                 self._tell(grant, f"At {gpu_words.moment(end.at, now)} {what} goes back: it {why}.")
         if not grant.used and end.at <= now:
             await self._give_back(grant, "its time is over")
-        elif now >= max(end.at, told.at + GRACE) and not self._may_finish(grant, end, now):
+        elif now >= max(end.at, told.at + self.rules.grace) and not self._may_finish(grant, end, now):
             self._take(grant, "its time is over")
 
     def _may_finish(self, grant: Grant, end: End, now: float) -> bool:
@@ -193,11 +197,11 @@ class Care:
     async def _sample(self, seen: Seen) -> None:
         settings = self.parts.settings
         where = addresses(seen, settings.names.gpus, settings.hub_net)
-        heard = await ask(where, time.monotonic()) if where else []
+        lent = {node.id: [one.uuid for one in gpus.lent(node.labels)] for node in seen.nodes.values()}
+        heard = await ask(where, settings.token(), lent, time.monotonic()) if where else []
         fresh = {uuid: use for one in heard for uuid, use in one.uses.items()}
         self.parts.gpus.uses = {**self.parts.gpus.uses, **fresh}
-        for one in heard:
-            await self._alone(self._broken(one))
+        await self._alone(self._broken(heard))
         await asyncio.gather(*(self._alone(self._look_at(grant, fresh)) for grant in self._grants))
 
     async def _look_at(self, grant: Grant, uses: dict[str, Use]) -> None:
@@ -215,7 +219,7 @@ class Care:
         mine = [uses[one.uuid] for one in grant.gpus]
         processes = sum(one.processes for one in mine)
         active = await self._active(grant.owner) if processes else None
-        return Sample(now, max(one.utilization for one in mine), processes, active)
+        return Sample(now, max(one.load for one in mine), processes, active)
 
     async def _active(self, owner: str) -> float | None:
         """When the hub last heard of somebody's server. Raises HostError: then nothing is known."""
@@ -233,7 +237,7 @@ class Care:
         what = gpu_words.counted(grant.gpus)
         if verdict == "announce":
             way = "your notebook is stopped, and it goes back," if grant.used else "it goes back"
-            self._tell(grant, f"{what} was {idle}: {way} in {human_seconds(GRACE)} unless it is used.")
+            self._tell(grant, f"{what} was {idle}: {way} in {human_seconds(self.rules.grace)} unless it is used.")
         elif verdict == "spare":
             self._tell(grant, f"{what} is in use again, and stays.")
         elif verdict == "take" and grant.used:
@@ -241,13 +245,18 @@ class Care:
         elif verdict == "take":
             await self._give_back(grant, idle)
 
-    async def _broken(self, heard: Heard) -> None:
-        """Take GPUs out that a host's own watcher calls broken; their holders are told."""
-        for uuid, why in heard.trouble.items():
-            if not await self._work(self.parts.gpus.take_out, heard.node, uuid, why):
-                continue
-            for grant in self._grants:
-                if any(one.uuid == uuid for one in grant.gpus):
-                    self._tell(grant, f"Your GPU {uuid} is out of service: {why}. Release it to get another one.")
-            for cluster in self.parts.clusters.ledger:
-                await self._work(self.parts.clusters.without_gpu, cluster, uuid, why)
+    async def _broken(self, heard: list[Heard]) -> None:
+        """Take GPUs out that a host's own watcher calls broken twice in a row; their holders are told."""
+        now = {(one.node, uuid): why for one in heard for uuid, why in one.trouble.items()}
+        before, self.suspected = self.suspected, set(now)
+        for node, uuid in before & set(now):
+            why = now[node, uuid]
+            for broken in await self._work(self.parts.gpus.take_out, node, uuid, why):
+                await self._without(broken, why)
+
+    async def _without(self, uuid: str, why: str) -> None:
+        for grant in self._grants:
+            if any(one.uuid == uuid for one in grant.gpus):
+                self._tell(grant, f"Your GPU {uuid} is out of service: {why}. Release it to get another one.")
+        for cluster in self.parts.clusters.ledger:
+            await self._work(self.parts.clusters.without_gpu, cluster, uuid, why)

@@ -19,10 +19,16 @@ Verdict = Literal["", "announce", "spare", "take"]
 
 @dataclass(frozen=True)
 class Rules:
-    """Of the course file. `timeout` in seconds, 0: never; `utilization` in percent, above which a GPU is used."""
+    """When a GPU is idle, and for how long.
+
+    timeout      seconds; 0: never
+    utilization  percent above which it is used
+    grace        seconds between the announcement and the end
+    """
 
     timeout: int
     utilization: float
+    grace: int = GRACE
 
 
 @dataclass(frozen=True)
@@ -68,4 +74,4 @@ def look(before: Watched, now: Sample, rules: Rules) -> tuple[Watched, Verdict]:
         return seen, ""
     if seen.told is None:
         return replace(seen, told=now.at), "announce"
-    return seen, "take" if now.at - seen.told >= GRACE else ""
+    return seen, "take" if now.at - seen.told >= rules.grace else ""

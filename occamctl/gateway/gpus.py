@@ -155,19 +155,22 @@ class Gpus:
     def of(self, user: str, rights: Rights) -> dict[str, Any]:
         """Somebody's GPUs as the API shows them, and what else could be had. Raises EngineError."""
         seen = self._sight.look(FRESH)
+        return self.mine(user) | self._choices(user, rights, seen)
+
+    def mine(self, user: str) -> dict[str, Any]:
+        """Somebody's GPUs as the API shows them; touches no engine."""
         grant = self._ledger.gpus.of(user)
         end = self._ledger.gpus.end_of(grant) if grant else None
         return {
             "user": user,
             "gpus": [asdict(one) for one in grant.gpus] if grant else [],
-            "host": seen.hostname(grant.node) if grant else "",
+            "host": self._sight.last.hostname(grant.node) if grant else "",
             "until": iso(end.at) if end else None,
             "for_group": end.group if end else "",
             "in_use": bool(grant and grant.used),
             "once": bool(grant and grant.once),
             "message": self._message(user, grant),
             "notices": [asdict(one) for one in self._ledger.gpus.notices(user)],
-            **self._choices(user, rights, seen),
         }
 
     def _message(self, user: str, grant: Grant | None) -> str:
@@ -281,18 +284,22 @@ class Gpus:
                 raise
         log.info("reservation %s: removed", number)
 
-    def take_out(self, node: str, uuid: str, why: str) -> bool:
-        """Note on a node that one of its GPUs is broken. False when it is none of its own, or was noted before."""
+    def take_out(self, node: str, uuid: str, why: str) -> list[str]:
+        """Note on a node that one of its GPUs, or EVERY one, is broken: `course up` proves them anew.
+
+        Returns the UUIDs of those that were in service until now.
+        """
         there = next((one for one in swarm.nodes(self._engine) if one.id == node), None)
-        if there is None or uuid not in {one.uuid for one in gpus.lent(there.labels)}:
-            return False
+        if there is None:
+            return []
         out = gpus.out(there.labels)
-        if uuid in out:
-            return False
-        nodes.label(self._engine, node, {gpus.OUT: json.dumps({**out, uuid: why})})
-        self._sight.look(0)  # nobody is given it who asks at once
-        log.warning("GPU %s on %s: out of service: %s", uuid, there.hostname, why)
-        return True
+        broken = [one.uuid for one in gpus.lent(there.labels) if uuid in (one.uuid, gpus.EVERY)]
+        broken = [one for one in broken if one not in out and gpus.EVERY not in out]
+        if broken:
+            nodes.label(self._engine, node, {gpus.OUT: json.dumps({**out, uuid: why}, sort_keys=True)})
+            self._sight.look(0)  # nobody is given one who asks at once
+            log.warning("GPUs %s on %s: out of service: %s", ", ".join(broken), there.hostname, why)
+        return broken
 
     def forget_old(self) -> None:
         """Take out the reservations that are over. Raises EngineError."""

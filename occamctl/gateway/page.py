@@ -127,6 +127,7 @@ class Main(Page):
                 for number, one in enumerate(mine, start=1)
             ],
             shown.bars(quota),
+            self.parts.gpus.mine(me.name),
             **(await self._everybody(len(mine) + 1, now) if me.instructor else {}),
         )
         still = bool(self.get_query_argument("still", ""))

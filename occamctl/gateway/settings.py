@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from occamctl.errors import SpecError
+from occamctl.gateway.gpu_idle import GRACE
 from occamctl.gateway.quotas import Quotas
 from occamctl.spark.clusters import Site
 from occamctl.spec import names
@@ -46,6 +47,8 @@ class Settings:
     gpu_idle_timeout: int = 1800
     gpu_idle_utilization: float = 5
     """Percent."""
+    gpu_grace: int = GRACE
+    """Seconds at least between the announcement that GPUs are taken back, and the end."""
     port: int = PORT
     engine: str = "/var/run/docker.sock"
     secrets: Path = Path("/run/secrets")
@@ -109,6 +112,7 @@ def _settings(told: Mapping[str, Any]) -> Settings:
         idle_timeout=int(spark["idle_timeout"]),
         gpu_idle_timeout=int(told["notebook"].get("gpu_idle_timeout", Settings.gpu_idle_timeout)),
         gpu_idle_utilization=float(told["notebook"].get("gpu_idle_utilization", Settings.gpu_idle_utilization)),
+        gpu_grace=int(told.get("gpu_grace", GRACE)),
         quotas=Quotas.of(told["quotas"]),
         port=int(told.get("port", PORT)),
         engine=told.get("engine", "/var/run/docker.sock"),

@@ -19,7 +19,9 @@ from urllib.parse import quote
 
 from tornado.template import Loader
 
+from occamctl.gateway.gpu_words import counted
 from occamctl.gateway.settings import PAGE
+from occamctl.plan.observed import Gpu
 from occamctl.spec import names
 from occamctl.spec.units import human_size
 
@@ -41,6 +43,7 @@ POLICY = "; ".join(
 """Content-Security-Policy: no script at all, and no other style than ours."""
 LONGEST = 64 << 10
 """Characters of one container that are shown: a line may be as long as a program likes."""
+_NOTICES = 3
 _UNSEEN = re.compile(
     r"\x1b\[[0-9;?]*[A-Za-z]|[^\n\t\x20-\x7e\xa0-\U0010ffff]|[\u200b-\u200f\u202a-\u202e\u2066-\u2069]"
 )
@@ -181,10 +184,11 @@ class Shown:
 
 @dataclass(frozen=True)
 class Overview:
-    """All that the main page shows; the last three are for instructors."""
+    """All that the main page shows; the last three are for instructors. `gpu`: what the API says of the own GPUs."""
 
     mine: list[Shown]
     bars: list[Bar]
+    gpu: Mapping[str, Any] = field(default_factory=dict)
     others: list[Shown] = field(default_factory=list)
     hosts: list[Mapping[str, Any]] = field(default_factory=list)
     people: list[Person] = field(default_factory=list)
@@ -192,6 +196,22 @@ class Overview:
     @property
     def changes(self) -> bool:
         return any(one.changes for one in (*self.mine, *self.others))
+
+    @property
+    def gpus(self) -> str:
+        """The own GPUs in a sentence; "" without any."""
+        there = self.gpu.get("gpus")
+        if not there:
+            return ""
+        until = f" until {self.gpu['until'][:16].replace('T', ' ')} UTC" if self.gpu.get("until") else ""
+        group = f", when group {self.gpu['for_group']} has reserved it" if self.gpu.get("for_group") else ""
+        what = counted(Gpu(one["uuid"], one["model"], one["memory"], one["profile"]) for one in there)
+        return f"{what} on {self.gpu['host']}{until}{group}: {self.gpu['message']}."
+
+    @property
+    def gpu_notices(self) -> list[str]:
+        """What was told of them last, the newest first."""
+        return [str(one["text"]) for one in reversed(self.gpu.get("notices", ())[-_NOTICES:])]
 
 
 def ago(since: str, now: datetime) -> str:

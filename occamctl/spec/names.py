@@ -71,7 +71,7 @@ class Names:
 
     @property
     def gpus(self) -> str:
-        """The service that tells how the GPUs of every host are used."""
+        """The service that tells what the GPUs of every host do."""
         return f"{self.course}-gpus"
 
     @property

@@ -6,15 +6,17 @@ import asyncio
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import Any
 
 import pytest
 
 from occamctl.errors import HostError
-from occamctl.gateway import gpu_care
+from occamctl.gateway import gpu_care, gpu_watch
 from occamctl.gateway.gpu_care import OVERTIME, WARNED, Care
 from occamctl.gateway.gpu_idle import GRACE, Sample
-from occamctl.gateway.gpu_watch import Heard, addresses, understood
+from occamctl.gateway.gpu_watch import Heard, Use, addresses, understood
 from occamctl.gateway.ledger import Ledger, Worker
 from occamctl.gateway.quotas import Amount, Limits, Quota, Quotas, Rights
 from occamctl.gateway.sight import Seen
@@ -49,6 +51,7 @@ class Imagined:
         self.pool = ThreadPoolExecutor(1)
         self.uses: dict[str, Any] = {}
         self.gpu_idle_timeout, self.gpu_idle_utilization = 1800, 5.0
+        self.gpu_grace = GRACE
         self.settings = self
 
     def forget_old(self) -> None:
@@ -63,9 +66,9 @@ class Imagined:
     def make_way(self, cluster: Any) -> int:
         return len(self.ledger.gpus.take_reserved(cluster))
 
-    def take_out(self, node: str, uuid: str, why: str) -> bool:
+    def take_out(self, node: str, uuid: str, why: str) -> list[str]:
         self.out.append((node, uuid, why))
-        return len(self.out) == 1
+        return ["GPU-t"] if len(self.out) == 1 else []
 
     def without_gpu(self, cluster: Any, uuid: str, why: str) -> None: ...
 
@@ -223,11 +226,15 @@ def test_idle_ones_are_announced_and_taken(world: Imagined) -> None:
     assert world.stopped == ["anna"]
 
 
-def test_a_broken_gpu_is_told_once(world: Imagined) -> None:
+def test_a_gpu_that_is_broken_twice_in_a_row_is_taken_out_and_told_once(world: Imagined) -> None:
     run(world, "anna", 3600)
-    care = care_of(world)
+    care, broken = care_of(world), [Heard("a", {}, {"GPU-t": "Xid 79: it has fallen off the bus"})]
+    for heard in (broken, [Heard("a")], broken):
+        asyncio.run(care._broken(heard))
+    assert world.out == []
     for _ in range(2):
-        asyncio.run(care._broken(Heard("a", {}, {"GPU-t": "Xid 79: it has fallen off the bus"})))
+        asyncio.run(care._broken(broken))
+    assert len(world.out) == 2
     assert [one.text for one in world.ledger.gpus.notices("anna")] == [
         "Your GPU GPU-t is out of service: Xid 79: it has fallen off the bus. Release it to get another one."
     ]
@@ -235,28 +242,61 @@ def test_a_broken_gpu_is_told_once(world: Imagined) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [
-        b"",
-        b"[]",
-        b"null",
-        b'{"gpus": 1}',
-        b'{"gpus": {"a": {}}}',
-        b'{"gpus": {"a": {"utilization": "x"}}}',
-        b"[" * 9000,
-    ],
+    [b"", b"[]", b"null", b"{}", b'{"gpus": 1}', b'{"gpus": [{}]}', b'{"gpus": [], "age": "x"}', b"[" * 9000],
 )
 def test_a_watcher_that_says_nonsense_tells_nothing(body: bytes) -> None:
-    assert understood("a", body, 0) == Heard("a")
+    assert understood("a", body, 0, ["GPU-a"]) == Heard("a")
+
+
+def watcher(*gpus: dict[str, Any], trouble: str = "", age: float = 1) -> Heard:
+    """What is understood of an answer of a host that lends GPU-a and GPU-t."""
+    said = {"node": "a", "host": "host-a", "age": age, "trouble": trouble, "gpus": gpus}
+    return understood("a", json.dumps(said).encode(), 3.0, ["GPU-a", "GPU-t"])
+
+
+def gpu(uuid: str, load: int | None, used: int = 0, *processes: int) -> dict[str, Any]:
+    return {"uuid": uuid, "utilization": load, "memory_used": used, "memory": 16 * GIB, "processes": list(processes)}
 
 
 def test_what_a_watcher_says() -> None:
-    said = {
-        "gpus": {"GPU-a": {"utilization": 7, "memory_used": 5, "processes": 2}},
-        "trouble": {"GPU-t": "x" * 1000},
-    }
-    heard = understood("a", json.dumps(said).encode(), 3.0)
-    assert (heard.uses["GPU-a"].utilization, heard.uses["GPU-a"].processes, heard.uses["GPU-a"].at) == (7, 2, 3.0)
-    assert len(heard.trouble["GPU-t"]) == 300
+    heard = watcher(gpu("GPU-a", 7, 5, 12, 13), gpu("GPU-t", 0, GIB))
+    assert heard.uses == {"GPU-a": Use(3.0, 7, 5, 2), "GPU-t": Use(3.0, 0, GIB, 1)}, "memory tells of a hidden process"
+    assert [one.load for one in heard.uses.values()] == [7, 0]
+    assert heard.trouble == {}
+    mig = watcher(gpu("MIG-1", None, GIB), gpu("MIG-2", None, 12 << 20))
+    assert [one.load for one in mig.uses.values()] == [100, 0], "no load is told of a MIG instance"
+
+
+def test_trouble_is_of_the_gpus_that_are_missing_or_of_all() -> None:
+    lost = watcher(gpu("GPU-a", 7), trouble="GPU 0000:07:00.0: GPU is lost")
+    assert (set(lost.uses), lost.trouble) == ({"GPU-a"}, {"GPU-t": "GPU 0000:07:00.0: GPU is lost"})
+    hangs = watcher(gpu("GPU-a", 7), gpu("GPU-t", 0), trouble="the driver hangs", age=90)
+    assert (hangs.uses, hangs.trouble) == ({}, {"*": "the driver hangs"})
+    for nothing in (watcher(trouble="not read yet"), watcher(gpu("GPU-a", 7), age=90)):
+        assert (nothing.uses, nothing.trouble) == ({}, {}), "to know nothing is not trouble"
+    assert len(watcher(trouble="x" * 1000).trouble["*"]) == 300
+
+
+def test_watchers_are_asked_with_the_token_and_the_silent_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Watcher(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            right = self.headers.get("Authorization") == "token sesame"
+            self.send_response(200 if right else 403)
+            self.end_headers()
+            self.wfile.write(json.dumps({"gpus": [gpu("GPU-a", 7)], "trouble": "", "age": 0}).encode())
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Watcher) as there:
+        Thread(target=there.serve_forever, daemon=True).start()
+        monkeypatch.setattr(gpu_watch, "PORT", there.server_port)
+        where, lent = {"a": "127.0.0.1", "b": "127.0.0.2:1"}, {"a": ["GPU-a"]}
+        (heard,) = asyncio.run(gpu_watch.ask(where, "sesame", lent, 0.0))
+        refused = asyncio.run(gpu_watch.ask({"a": "127.0.0.1"}, "wrong", lent, 0.0))
+        there.shutdown()
+    assert (heard.node, heard.uses["GPU-a"].load) == ("a", 7)
+    assert refused == []
 
 
 def test_only_watchers_on_our_network_are_asked() -> None:

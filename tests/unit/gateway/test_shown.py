@@ -17,6 +17,14 @@ from occamctl.gateway import shown
 from occamctl.gateway.shown import Around, Overview, Printed, Said, Shown
 
 HOSTILE = "</pre><script>alert(1)</script>\"'><img src=x onerror=y>&amp;{{ 7*7 }}"
+GPU: dict[str, Any] = {
+    "gpus": [{"uuid": "GPU-1", "model": HOSTILE, "memory": 1 << 34, "profile": ""}],
+    "host": HOSTILE,
+    "until": "2026-10-05T12:00:00+00:00",
+    "for_group": HOSTILE,
+    "message": HOSTILE,
+    "notices": [{"number": number, "text": f"{number} {HOSTILE}"} for number in range(5)],
+}
 NOW = datetime(2026, 10, 5, 8, 12, tzinfo=UTC)
 GIB = 1 << 30
 QUOTA: dict[str, dict[str, Any]] = {
@@ -115,6 +123,7 @@ def everything(text: str = HOSTILE) -> Overview:
             one(3, state="starting", ui_port=None),
         ],
         shown.bars(QUOTA),
+        GPU,
         [one(4, None, own=False, owner=text, name=text, state=text), one(5, None, own=False, owner="course")],
         [host | {"memory": 16 * GIB, "memory_used": 4 * GIB}],
         shown.people([{"user": text, "state": "running", "node": text}], [view(owner=text)]),
@@ -223,6 +232,26 @@ def test_what_a_cluster_has() -> None:
 )
 def test_how_long_ago(since: str, words: str) -> None:
     assert shown.ago(since, NOW) == words
+
+
+def test_own_gpus_and_what_was_told_of_them() -> None:
+    gpu = {"uuid": "GPU-1", "model": "NVIDIA A100-SXM4-40GB", "memory": 40 * GIB, "profile": ""}
+    mine = {
+        **{"gpus": [gpu, gpu], "host": "host-a", "until": "2026-10-05T12:00:00+00:00", "for_group": "phd"},
+        **{"message": "the notebook runs with it", "notices": [{"number": one, "text": f"n{one}"} for one in range(5)]},
+    }
+    told = Overview([], [], mine)
+    assert told.gpus == (
+        "2 A100-SXM4-40GB on host-a until 2026-10-05 12:00 UTC, when group phd has reserved it: "
+        "the notebook runs with it."
+    )
+    assert told.gpu_notices == ["n4", "n3", "n2"]
+    page = Reader(shown.overview(Around("ml", "anna"), told))
+    assert "My GPUs" in page.called("h2")
+    assert "n4" in page.called("p")
+    gone = Reader(shown.overview(Around("ml", "anna"), Overview([], [], {**mine, "gpus": []})))
+    assert "You have none." in gone.called("p")
+    assert "My GPUs" not in Reader(shown.overview(Around("ml", "anna"), Overview([], []))).called("h2")
 
 
 def test_a_quota_of_any_resources_in_words_and_bars() -> None:
