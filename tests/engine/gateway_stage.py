@@ -25,6 +25,8 @@ from occamctl import sandbox, wait
 from occamctl.engine import context, ground, images, nodes, swarm
 from occamctl.engine.client import Engine
 from occamctl.plan import desired
+from occamctl.plan import gpus as plan
+from occamctl.plan.observed import Gpu
 from occamctl.spec.names import Names
 
 COURSE, SANDBOX = "gwt", "gwtest"
@@ -151,20 +153,27 @@ class Stage:
 
 
 @contextmanager
-def two_hosts(folder: Path, name: str = SANDBOX) -> Iterator[tuple[Engine, str]]:
-    """A swarm of two pretend hosts with the hub's network: the manager's engine, and the light image's tag."""
+def two_hosts(folder: Path, name: str = SANDBOX, gpus: int = 0) -> Iterator[tuple[Engine, str]]:
+    """A swarm of two pretend hosts with the hub's network: the manager's engine, and the light image's tag.
+
+    gpus  simulated ones on each, which the engines know and the nodes lend
+    """
     made = context.read((one, HERE / "light_image" / one) for one in os.listdir(HERE / "light_image"))
     image = f"localhost/occam/gateway-test:{made.digest()}"
     images.ensure_built(Engine.local(), images.Built(image, "light image", made), lambda text: None)
     tunnel: subprocess.Popen[bytes] | None = None
     try:
         options = {1: {"OCCAM_DOCKER_GROUP": "1"}, 2: {"OCCAM_DOCKER_GROUP": "1"}}
-        hosts = sandbox.up(2, name=name, tags=(image,), options=options)
+        hosts = sandbox.up(2, name=name, tags=(image,), options=options, gpus=gpus)
+        if gpus:
+            _prepare(hosts)
         tunnel = _tunnel(hosts, folder)
         engine = Engine.local(str(folder / "docker.sock"))
         _form(engine, hosts.addresses, name)
         labels = desired.labels(COURSE, "network")
         ground.ensure_network(engine, desired.Network(NAMES.hub_net, HUB_SUBNET, labels))
+        if gpus:
+            _lend(engine)
         yield engine, image
     finally:
         if tunnel:
@@ -173,13 +182,29 @@ def two_hosts(folder: Path, name: str = SANDBOX) -> Iterator[tuple[Engine, str]]
         images.remove(Engine.local(), [image])
 
 
+def _prepare(hosts: sandbox.Sandbox) -> None:
+    """The engines get to know their GPUs, as an instructor would have it."""
+    file = hosts.folder / "occam.yaml"
+    command = [sys.executable, "-m", "occamctl", "host", "prepare", "--gpu", "-c", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def _lend(engine: Engine) -> None:
+    """What `course up` finds out of each host and proves with a probe."""
+    for node in swarm.nodes(engine):
+        lent = [Gpu(uuid, "NVIDIA A100-SXM4-40GB (simulated)", 40 << 30) for uuid in plan.uuids(node.generic)]
+        assert lent, node.hostname
+        nodes.label(engine, node.id, {plan.LENT: plan.label(lent), plan.PROVEN: "by hand"})
+
+
 @contextmanager
-def stage(folder: Path) -> Iterator[Stage]:
+def stage(folder: Path, name: str = SANDBOX, gpus: int = 0) -> Iterator[Stage]:
     """Hosts, swarm, network, hub and gateway; everything is gone at the end."""
     hub = ThreadingHTTPServer(("127.0.0.1", 0), HubsAnswers)
     threading.Thread(target=hub.serve_forever, daemon=True).start()
     try:
-        with two_hosts(folder) as (engine, image):
+        with two_hosts(folder, name, gpus) as (engine, image):
             on = Stage(folder, engine, hub.server_port)
             on.start(image)
             yield on
