@@ -1,7 +1,7 @@
 """`make bench`: how fast and how large, each as a ratio to a peer that runs beside it, interleaved, medians.
 
 python bench/run.py            everything that can be measured here
-python bench/run.py start      only what is named: start, gateway, spark, job, course, demo
+python bench/run.py start      only what is named: start, gateway, gpu, spark, job, course, demo
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 
 import demo
 import gateway
+import gpu
 import job
 import spark
 import start
@@ -21,6 +22,7 @@ import course
 PARTS = {
     "start": start.measure,
     "gateway": gateway.measure,
+    "gpu": gpu.measure,
     "spark": spark.measure,
     "job": job.measure,
     "course": course.measure,
