@@ -62,8 +62,8 @@ class Desired:
     services: tuple[desired.Service, ...]
     accounts: tuple[Account, ...]
     clusters: Mapping[str, int]
-    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Hosts of a global service, by its name, where that is not all of them."""
+    unawaited: frozenset[str] = frozenset()
+    """Services that the course is up without."""
     lending: Mapping[str, Lending] = field(default_factory=dict)
     """Host name to the GPUs that it lends; of hosts that answered."""
 
