@@ -48,8 +48,8 @@ def prepare_gpus(machine: Machine, said: Said, say: Say, *, may_restart: bool = 
     may_restart  whether the engine may be restarted under running containers, which ends them
 
     Raises HostError when something is missing that is not for occamctl to do, or the course file names a GPU that the
-    host does not have, and Refused when containers run; nothing
-    was changed then. When the engine does not take the new settings the old ones are put back.
+    host does not have, and Refused when containers run; nothing was changed then. When the engine does not take the new
+    settings the old ones are put back.
     """
     facts, engine = gather(machine), knows(machine)
     missing = gpu_setup.lacks(said, facts, engine)

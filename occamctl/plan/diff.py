@@ -100,9 +100,10 @@ def _front(want: Desired, seen: Observed) -> list[Step]:
             planned.append(steps.PutService("", service, new=True))
         elif there.spec_hash != service.spec_hash:
             planned.append(steps.PutService("", service, new=False))
+        elif service.name in want.unawaited:
+            continue
         elif service.mode == "global":
-            on = want.where.get(service.name, want.hosts)
-            lacking = tuple(host for host in on if seen.hosts[host].node_id not in there.nodes)
+            lacking = tuple(host for host in want.hosts if seen.hosts[host].node_id not in there.nodes)
             planned += [steps.AwaitService("", service.name, lacking)] if lacking else []
         elif there.replicas != service.replicas:
             planned.append(steps.PutService("", service, new=False))

@@ -111,8 +111,7 @@ def lend(want: Desired, course: Course, seen: Observed, watcher: str) -> Desired
         for host, there in seen.hosts.items()
         if there.facts
     }
-    lenders = tuple(host for host in want.hosts if host in made and made[host].ready)
-    if not lenders:
+    if not any(one.ready for one in made.values()):
         return replace(want, lending=made)
     config = desired.Config(
         f"{course.course}-gpus-settings-{names.digest(watcher)}",
@@ -146,7 +145,8 @@ def lend(want: Desired, course: Course, seen: Observed, watcher: str) -> Desired
         images=_images(want, lenders),
         configs=(*want.configs, config),
         services=(*want.services, service),
-        where={**want.where, service.name: lenders},
+        # A lost GPU may keep a container that is to see all of them from starting; the course can do without.
+        unawaited=want.unawaited | {service.name},
         lending=made,
     )
 

@@ -64,10 +64,10 @@ class Desired:
     services: tuple[desired.Service, ...]
     accounts: tuple[Account, ...]
     clusters: Mapping[str, int]
-    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Hosts of a global service, by its name, where that is not all of them."""
     gpu_image: str = ""
     """Tag of the image for containers with GPUs; "": there is none."""
+    unawaited: frozenset[str] = frozenset()
+    """Services that the course is up without."""
     lending: Mapping[str, Lending] = field(default_factory=dict)
     """Host name to the GPUs that it lends; of hosts that answered."""
 

@@ -233,8 +233,8 @@ def watched(stage: Stage) -> dict[str, dict[str, Any]]:
 
 
 def test_the_watcher_tells_the_gateway_what_each_gpu_does(stage: Stage) -> None:
-    first = stage.lent(1)[0]
-    assert sorted(watched(stage)) == sorted(stage.lent(1) + stage.lent(2))
+    first, all_of_them = stage.lent(1)[0], sorted(stage.lent(1) + stage.lent(2))
+    wait.until(lambda: sorted(watched(stage)), lambda seen: seen == all_of_them, "the watchers", seconds=40)
     stage.on(1, f"echo '57 1234 4711' >{STATE}/use/{first}")
     told = wait.until(
         lambda: watched(stage)[first], lambda one: one["utilization"] == 57, "the watcher's word", seconds=20
