@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from occamctl.actions import applications, clusters, notebooks, users
+from occamctl.actions import applications, clusters, gpu_shares, notebooks, users
 from occamctl.actions import down as downs
 from occamctl.actions import hosts as machines
 from occamctl.actions import status as statuses
@@ -32,10 +32,11 @@ from occamctl.errors import SpecError
 from occamctl.plan.steps import Step
 from occamctl.spec.units import size as bytes_of
 
-__all__ = ["Course", "Ended", "Notebooks", "Spark", "Users"]
+__all__ = ["Course", "Ended", "Gpus", "Notebooks", "Spark", "Users"]
 
 Say = Callable[[str, str], None]
 Where = Callable[[], Session]
+Rows = list[dict[str, Any]]
 
 
 def _quiet(where: str, what: str) -> None:
@@ -50,6 +51,7 @@ class Course:
         self._opened: AbstractContextManager[Session] | None = None
         self._session: Session | None = None
         self.users, self.notebooks, self.spark = Users(self._here), Notebooks(self._here), Spark(self._here)
+        self.gpus = Gpus(self._here)
 
     def __enter__(self) -> Course:
         self._any()
@@ -158,6 +160,54 @@ class Notebooks:
 
     def url(self, username: str) -> str:
         return notebooks.url(self._here(), username)
+
+
+@dataclass(frozen=True)
+class Gpus:
+    """`course.gpus`: GPUs and who has them, as dicts of the gateway's interface.
+
+    A wish is a number as text, a model, or a MIG profile; `memory` such as 40G; durations such as 2h.
+    """
+
+    _here: Where
+
+    def list(self) -> list[dict[str, Any]]:
+        return gpu_shares.listed(self._here())
+
+    def assign(
+        self,
+        username: str,
+        gpus: str = "1",
+        *,
+        lasts: str = "",
+        count: int = 1,
+        memory: str = "",
+        restart: bool = False,
+    ) -> dict[str, Any]:
+        """Give GPUs to somebody's notebook, for a time or until they are released. Raises DoesNotFit, Refused."""
+        asked, seconds = gpu_shares.wish(gpus, count, memory), gpu_shares.seconds(lasts) if lasts else None
+        return gpu_shares.assign(self._here(), username, asked, seconds, restart=restart)
+
+    def release(self, username: str, *, restart: bool = False) -> dict[str, Any]:
+        """Take them back; those that a notebook runs with go when it stops."""
+        return gpu_shares.release(self._here(), username, restart=restart)
+
+    def reserve(
+        self, group: str, gpus: str = "1", *, begins: str = "now", lasts: str = "2h", count: int = 1, memory: str = ""
+    ) -> dict[str, Any]:
+        """Keep GPUs for the members of a group. Raises DoesNotFit, SpecError."""
+        asked, seconds = gpu_shares.wish(gpus, count, memory), gpu_shares.seconds(lasts)
+        session = self._here()
+        at = gpu_shares.moment(begins, gpu_shares.now(session.course))
+        return gpu_shares.reserve(session, group, asked, at, seconds)
+
+    def reservations(self) -> Rows:
+        """Those that are on or to come, the earliest first."""
+        return gpu_shares.reservations(self._here())
+
+    def unreserve(self, reservation: str) -> None:
+        """Take one back, by its id."""
+        gpu_shares.unreserve(self._here(), reservation)
 
 
 @dataclass(frozen=True)
