@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from html import unescape
 from http.cookiejar import Cookie
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -72,9 +73,16 @@ class Student:
             said = re.search(r'class="login_error"[^>]*>\s*([^<]+?)\s*<', answer.text)
             raise SignInFailed(said[1] if said else f"sign-in answered {answer.status_code}", where=self.url)
 
-    def start_server(self) -> None:
-        """Ask for the notebook and wait until JupyterLab answers. Raises TookTooLong with the hub's last words."""
+    def start_server(self, gpu: str = "") -> None:
+        """Ask for the notebook and wait until JupyterLab answers.
+
+        gpu  what to choose where the start page asks: a part of a choice's words; "" chooses no GPU
+
+        Raises TookTooLong with the hub's last words.
+        """
         answer = self.get("/hub/spawn")
+        if 'name="gpu"' in answer.text:
+            answer = self._choose(answer.text, gpu)
         if answer.status_code >= 500:
             raise OccamError(f"the notebook does not start: {_words(answer.text)}", where=self.username)
 
@@ -96,6 +104,20 @@ class Student:
             seconds=60,
             every=0.5,
             describe=lambda seen: f"{seen.status_code} {seen.url}",
+        )
+
+    def _choose(self, page: str, gpu: str) -> requests.Response:
+        """Send the start page's form."""
+        token = re.search(r'name="_xsrf"\s+value="([^"]*)"', page)
+        offered = re.findall(r'<option value="([^"]*)"[^>]*>([^<]*)</option>', page)
+        chosen = next((unescape(value) for value, words in offered if gpu and gpu in unescape(words)), "")
+        if gpu and not chosen:
+            raise OccamError(f"the start page does not offer {gpu!r}", where=self.username)
+        return self.browser.post(
+            f"{self.url}/hub/spawn/{quote(self.username, safe='@')}",
+            data={"gpu": chosen, "_xsrf": token[1] if token else ""},
+            headers={"Referer": f"{self.url}/hub/spawn"},
+            timeout=REQUEST_SECONDS,
         )
 
     def api(self, method: str, path: str, body: object = None) -> requests.Response:

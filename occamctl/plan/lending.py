@@ -142,7 +142,7 @@ def lend(want: Desired, course: Course, seen: Observed, watcher: str) -> Desired
     )
     return replace(
         want,
-        images=_images(want, lenders),
+        images=_images(want, (host for host, one in made.items() if one.ready)),
         configs=(*want.configs, config),
         services=(*want.services, service),
         # A lost GPU may keep a container that is to see all of them from starting; the course can do without.
