@@ -22,7 +22,7 @@ def test_a_host_in_words() -> None:
     assert lines(ROW) == [
         "lab1: not ready (driver 570.133.20, toolkit 1.19.1)",
         "  A100-SXM4-40GB, 40G, GPU-a",
-        "  A100-SXM4-40GB MIG 1g.5gb, 4864M, MIG-x (not lent)",
+        "  A100-SXM4-40GB MIG 1g.5gb, 4.8G, MIG-x (not lent)",
         "  missing: its engine's default runtime is runc\n    fix: run: occamctl host prepare --gpu",
     ]
 
