@@ -60,20 +60,20 @@ def _held(manager: Engine, node: str) -> set[str]:
 
 def _probe(manager: Engine, course: str, node: str, image: str, free: Collection[str]) -> str:
     """What is wrong, "" when nothing is. The probes of a node run side by side, and none is left."""
-    made = {
-        lending.probe(course, number, node, image, assigned): assigned
+    made = [
+        (assigned, lending.probe(course, number, node, image, assigned))
         for number, assigned in enumerate(lending.probes(free))
-    }
+    ]
     try:
-        for service in made:
+        for _, service in made:
             swarm.remove_service(manager, service.name)  # a command that was killed left it
             swarm.ensure_service(manager, service)
-        said = {assigned: _said(manager, service.name) for service, assigned in made.items()}
+        said = [(assigned, _said(manager, service.name)) for assigned, service in made]
     finally:
-        for service in made:
+        for _, service in made:
             with suppress(OccamError):
                 swarm.remove_service(manager, service.name)
-    return next((why for assigned, text in said.items() if (why := lending.verdict(assigned, text))), "")
+    return next((why for assigned, text in said if (why := lending.verdict(assigned, text))), "")
 
 
 def _said(manager: Engine, name: str) -> str:

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 from occamctl.errors import HostError, Refused, TookTooLong
@@ -162,6 +163,8 @@ def _write(machine: Machine, files: dict[str, tuple[dict[str, Any], bytes]]) -> 
         noted[path] = {"before": before, "wrote": hashlib.sha256(content).hexdigest()}
     _note(machine, {"files": noted})
     for there, content in files.values():
+        if there["folder"] == "bare":  # for everybody to read: `put` would make it root's alone
+            machine.run(["install", "-d", "-m", "755", str(PurePosixPath(there["path"]).parent)], sudo=True)
         machine.put(there["path"], content, int(there["mode"] or "644", 8))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 from occamctl import wait
 from occamctl.errors import HostError, TookTooLong
@@ -11,19 +12,24 @@ from occamctl.plan.gpu_setup import engine_gpus
 from occamctl.plan.observed import EngineGpus
 
 STOP_SECONDS, START_SECONDS = 120, 90
+SETTLE_SECONDS = 5
+"""After so long an engine that was started by hand is there, or has ended."""
 _DOCKER = ("docker", "-H", "unix:///var/run/docker.sock")
 _LOG = "/var/log/occam-dockerd.log"
-_SYSTEMD = ("sh", "-c", "[ -d /run/systemd/system ] && systemctl is-active --quiet docker")
+_SYSTEMD = ("sh", "-c", "[ -d /run/systemd/system ] && systemctl cat docker.service >/dev/null 2>&1")
+_WORDS = "/var/lib/occam/engine.words"
 # The words are kept out of every argument list but the engine's own: its environment may hold a proxy's password.
-_STOP = """
+# They stay until it answers, for another try; then there is nothing to stop.
+_STOP = f"""
 umask 077
-pid=$(cat /var/run/docker.pid) && mkdir -p /var/lib/occam || exit 1
-cat "/proc/$pid/environ" "/proc/$pid/cmdline" >/var/lib/occam/engine.words && kill "$pid" && echo "$pid"
+pid=$(cat /var/run/docker.pid 2>/dev/null) && grep -qs dockerd "/proc/$pid/cmdline" || {{ [ -e {_WORDS} ]; exit; }}
+mkdir -p /var/lib/occam && cat "/proc/$pid/environ" "/proc/$pid/cmdline" >{_WORDS} && kill "$pid" && echo "$pid"
 """
-_GONE = '[ ! -e "/proc/$1" ] || ! grep -qs dockerd "/proc/$1/cmdline" && echo gone; true'
+_GONE = '[ -z "$1" ] || [ ! -e "/proc/$1" ] || ! grep -qs dockerd "/proc/$1/cmdline" && echo gone; true'
+_LIVES = "grep -qsx dockerd /proc/[0-9]*/comm"
 _START = f"""
-xargs -0 -a /var/lib/occam/engine.words setsid -f env -i >{_LOG} 2>&1 </dev/null
-code=$?; rm -f /var/lib/occam/engine.words; exit $code
+rm -f /var/run/docker.pid /var/run/docker/containerd/containerd.pid
+xargs -0 -a {_WORDS} setsid -f env -i >{_LOG} 2>&1 </dev/null
 """
 
 
@@ -45,27 +51,40 @@ def running(machine: Machine) -> int:
 def restart(machine: Machine) -> None:
     """Restart the engine and wait until it answers. Raises TookTooLong or HostError when it does not."""
     if machine.run(_SYSTEMD, check=False).code == 0:
+        machine.run(["systemctl", "reset-failed", "docker"], sudo=True, check=False)
         machine.run(["systemctl", "restart", "docker"], sudo=True, seconds=STOP_SECONDS + START_SECONDS)
         see = "journalctl -u docker"
     else:
         _by_hand(machine)
-        see = f"see {_LOG}"
-    wait.until(
-        lambda: knows(machine) is not None,
-        bool,
+        see = _LOG
+    began = time.monotonic()
+
+    def look() -> str:
+        if knows(machine):
+            return "answering"
+        lives = machine.run(["sh", "-c", _LIVES], check=False).code == 0
+        return "not answering" if lives or time.monotonic() - began < SETTLE_SECONDS else "ended"
+
+    state = wait.until(
+        look,
+        lambda seen: seen != "not answering",
         f"the container engine on {machine.name}",
         seconds=START_SECONDS,
-        describe=lambda _: "not answering",
-        fix=f"there: {see}",
+        describe=str,
+        fix=f"see there: {see}",
     )
+    if state == "ended":
+        said = machine.run(["tail", "-n", "1", _LOG], sudo=True, check=False).stdout.strip()
+        raise HostError(f"its engine ended at once: {said:.400}", where=machine.name, fix=f"see there: {see}")
+    machine.run(["rm", "-f", _WORDS], sudo=True)
 
 
 def _by_hand(machine: Machine) -> None:
-    pid = machine.run(["sh", "-c", _STOP], sudo=True).stdout.strip()
-    if not pid.isdecimal():
+    stopped = machine.run(["sh", "-c", _STOP], sudo=True, check=False)
+    if stopped.code:
         raise HostError("its engine was not started in a way that occamctl knows", where=machine.name, fix="restart it")
     wait.until(
-        lambda: machine.run(["sh", "-c", _GONE, "sh", pid], check=False).stdout.strip(),
+        lambda: machine.run(["sh", "-c", _GONE, "sh", stopped.stdout.strip()], check=False).stdout.strip(),
         bool,
         f"the end of the engine on {machine.name}",
         seconds=STOP_SECONDS,

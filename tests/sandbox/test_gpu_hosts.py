@@ -83,6 +83,10 @@ class Stage:
         assert code == 0, (script, out, err)
         return out
 
+    def up_inside(self, number: int) -> bool:
+        """Does the engine of a host answer?"""
+        return self.on(number, "docker version >/dev/null 2>&1 && echo yes; true") == b"yes\n"
+
     def files(self, number: int) -> list[bytes]:
         """The two files that prepare changes, with their modes; and what stands beside them."""
         show = "for one in {} {}; do stat -c %a $one && base64 -w0 $one; echo; done 2>/dev/null; ls -A /etc/docker"
@@ -178,8 +182,23 @@ def test_an_engine_with_running_containers_is_not_restarted(stage: Stage) -> Non
     assert f"{stage.hosts[1]}: {did}" in told
 
 
+def test_an_engine_that_does_not_take_the_new_settings_gets_the_old_ones_back(stage: Stage) -> None:
+    """As one that was started with an option which is in the file as well: it ends at once."""
+    stage.on(1, "docker rm -f busy; kill $(cat /run/docker.pid); while pgrep -x dockerd; do sleep 0.2; done")
+    stage.on(1, "setsid -f dockerd --default-runtime runc >/var/log/dockerd.log 2>&1 </dev/null")
+    wait.until(lambda: stage.up_inside(1), bool, "the engine", seconds=30)
+    told = stage.occamctl("host", "prepare", "--gpu", code=3)
+    assert f"{stage.hosts[0]}: its engine did not take the new {DAEMON}" in told
+    assert "default-runtime" in told, "the engine's own words"
+    assert "the old one is back and the engine runs" in told
+    assert stage.files(1) == stage.before["1"]
+    assert stage.up_inside(1)
+    stage.on(1, "kill $(cat /run/docker.pid); while pgrep -x dockerd; do sleep 0.2; done")
+    stage.on(1, "setsid -f dockerd >/var/log/dockerd.log 2>&1 </dev/null")
+    wait.until(lambda: stage.up_inside(1), bool, "the engine", seconds=30)
+
+
 def test_prepare_once_and_nothing_the_second_time(stage: Stage) -> None:
-    stage.on(1, "docker rm -f busy")
     began = time.monotonic()
     told = stage.occamctl("host", "prepare", "--gpu")
     say(f"host prepare --gpu took {time.monotonic() - began:.1f} s with the engine's restart")
