@@ -6,6 +6,7 @@ a token that a student does not have.
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import time
@@ -72,9 +73,14 @@ class Student:
             said = re.search(r'class="login_error"[^>]*>\s*([^<]+?)\s*<', answer.text)
             raise SignInFailed(said[1] if said else f"sign-in answered {answer.status_code}", where=self.url)
 
-    def start_server(self) -> None:
-        """Ask for the notebook and wait until JupyterLab answers. Raises TookTooLong with the hub's last words."""
+    def start_server(self, gpu: str = "") -> None:
+        """Ask for the notebook and wait until JupyterLab answers. Raises TookTooLong with the hub's last words.
+
+        gpu  what is chosen where the hub asks for a GPU: a part of the choice's words; "" for none
+        """
         answer = self.get("/hub/spawn")
+        if form := re.search(r'<form[^>]*id="spawn_form"[^>]*action="([^"]*)"', answer.text):
+            answer = self._choose(html.unescape(form[1]), answer.text, gpu)
         if answer.status_code >= 500:
             raise OccamError(f"the notebook does not start: {_words(answer.text)}", where=self.username)
 
@@ -96,6 +102,19 @@ class Student:
             seconds=60,
             every=0.5,
             describe=lambda seen: f"{seen.status_code} {seen.url}",
+        )
+
+    def _choose(self, action: str, page: str, gpu: str) -> requests.Response:
+        """Send the form that the hub shows before a server starts. Raises OccamError when it offers no such GPU."""
+        offered = [(value, html.unescape(words)) for value, words in re.findall(r'value="([^"]*)">([^<]*)<', page)]
+        value = next((html.unescape(value) for value, words in offered if value and gpu in words), None) if gpu else ""
+        if value is None:
+            raise OccamError(f"the hub offers no GPU {gpu}", where=self.username)
+        return self.browser.post(
+            f"{self.url}{action}",
+            files={"gpu": (None, value)},
+            headers={"Referer": f"{self.url}/hub/spawn"},
+            timeout=REQUEST_SECONDS,
         )
 
     def api(self, method: str, path: str, body: object = None) -> requests.Response:

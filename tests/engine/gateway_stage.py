@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -47,8 +47,10 @@ def free_port() -> int:
         return int(asking.getsockname()[1])
 
 
-def write_settings(folder: Path, image: str, *, hub_port: int = 1, port: int = 1) -> Path:
-    """The gateway's settings and its token, for a gateway outside of the course's network."""
+def write_settings(
+    folder: Path, image: str, *, hub_port: int = 1, port: int = 1, more: Mapping[str, object] | None = None
+) -> Path:
+    """The gateway's settings and its token, for a gateway outside of the course's network. `more`: other settings."""
     (folder / "gateway-token").write_text(ADMIN)
     told = {
         "course": COURSE,
@@ -64,6 +66,7 @@ def write_settings(folder: Path, image: str, *, hub_port: int = 1, port: int = 1
         "engine": str(folder / "docker.sock"),
         "secrets": str(folder),
         "kept_after": 4,
+        **(more or {}),
     }
     (folder / "gateway.json").write_text(json.dumps(told))
     return folder / "gateway.json"
@@ -104,13 +107,15 @@ class Stage:
     hub_port: int
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    more: Mapping[str, object] = field(default_factory=dict)
+    """Other settings than the usual ones."""
 
     @property
     def log(self) -> str:
         return (self.folder / "gateway.log").read_text()
 
     def start(self, image: str) -> None:
-        write_settings(self.folder, image, hub_port=self.hub_port, port=self.port)
+        write_settings(self.folder, image, hub_port=self.hub_port, port=self.port, more=self.more)
         self.up()
 
     def up(self) -> None:
@@ -151,8 +156,13 @@ class Stage:
 
 
 @contextmanager
-def two_hosts(folder: Path, name: str = SANDBOX) -> Iterator[tuple[Engine, str]]:
-    """A swarm of two pretend hosts with the hub's network: the manager's engine, and the light image's tag."""
+def two_hosts(
+    folder: Path, name: str = SANDBOX, before: Callable[[], None] = lambda: None
+) -> Iterator[tuple[Engine, str]]:
+    """A swarm of two pretend hosts with the hub's network: the manager's engine, and the light image's tag.
+
+    before  what is done to the hosts before they form a swarm
+    """
     made = context.read((one, HERE / "light_image" / one) for one in os.listdir(HERE / "light_image"))
     image = f"localhost/occam/gateway-test:{made.digest()}"
     images.ensure_built(Engine.local(), images.Built(image, "light image", made), lambda text: None)
@@ -160,6 +170,7 @@ def two_hosts(folder: Path, name: str = SANDBOX) -> Iterator[tuple[Engine, str]]
     try:
         options = {1: {"OCCAM_DOCKER_GROUP": "1"}, 2: {"OCCAM_DOCKER_GROUP": "1"}}
         hosts = sandbox.up(2, name=name, tags=(image,), options=options)
+        before()
         tunnel = _tunnel(hosts, folder)
         engine = Engine.local(str(folder / "docker.sock"))
         _form(engine, hosts.addresses, name)
@@ -174,13 +185,19 @@ def two_hosts(folder: Path, name: str = SANDBOX) -> Iterator[tuple[Engine, str]]
 
 
 @contextmanager
-def stage(folder: Path) -> Iterator[Stage]:
-    """Hosts, swarm, network, hub and gateway; everything is gone at the end."""
-    hub = ThreadingHTTPServer(("127.0.0.1", 0), HubsAnswers)
+def stage(
+    folder: Path,
+    *,
+    hubs: type[HubsAnswers] = HubsAnswers,
+    before: Callable[[], None] = lambda: None,
+    more: Mapping[str, object] | None = None,
+) -> Iterator[Stage]:
+    """Hosts, swarm, network, hub and gateway; everything is gone at the end. `before` and `more` as above."""
+    hub = ThreadingHTTPServer(("127.0.0.1", 0), hubs)
     threading.Thread(target=hub.serve_forever, daemon=True).start()
     try:
-        with two_hosts(folder) as (engine, image):
-            on = Stage(folder, engine, hub.server_port)
+        with two_hosts(folder, before=before) as (engine, image):
+            on = Stage(folder, engine, hub.server_port, more=more or {})
             on.start(image)
             yield on
             on.end()
