@@ -6,6 +6,7 @@ a token that a student does not have.
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import time
@@ -13,7 +14,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from html import unescape
 from http.cookiejar import Cookie
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -74,15 +74,13 @@ class Student:
             raise SignInFailed(said[1] if said else f"sign-in answered {answer.status_code}", where=self.url)
 
     def start_server(self, gpu: str = "") -> None:
-        """Ask for the notebook and wait until JupyterLab answers.
+        """Ask for the notebook and wait until JupyterLab answers. Raises TookTooLong with the hub's last words.
 
-        gpu  what to choose where the start page asks: a part of a choice's words; "" chooses no GPU
-
-        Raises TookTooLong with the hub's last words.
+        gpu  what is chosen where the hub asks for a GPU: a part of the choice's words; "" for none
         """
         answer = self.get("/hub/spawn")
-        if 'name="gpu"' in answer.text:
-            answer = self._choose(answer.text, gpu)
+        if form := re.search(r'<form[^>]*id="spawn_form"[^>]*action="([^"]*)"', answer.text):
+            answer = self._choose(html.unescape(form[1]), answer.text, gpu)
         if answer.status_code >= 500:
             raise OccamError(f"the notebook does not start: {_words(answer.text)}", where=self.username)
 
@@ -106,16 +104,15 @@ class Student:
             describe=lambda seen: f"{seen.status_code} {seen.url}",
         )
 
-    def _choose(self, page: str, gpu: str) -> requests.Response:
-        """Send the start page's form."""
-        token = re.search(r'name="_xsrf"\s+value="([^"]*)"', page)
-        offered = re.findall(r'<option value="([^"]*)"[^>]*>([^<]*)</option>', page)
-        chosen = next((unescape(value) for value, words in offered if gpu and gpu in unescape(words)), "")
-        if gpu and not chosen:
-            raise OccamError(f"the start page does not offer {gpu!r}", where=self.username)
+    def _choose(self, action: str, page: str, gpu: str) -> requests.Response:
+        """Send the form that the hub shows before a server starts. Raises OccamError when it offers no such GPU."""
+        offered = [(value, html.unescape(words)) for value, words in re.findall(r'value="([^"]*)">([^<]*)<', page)]
+        value = next((html.unescape(value) for value, words in offered if value and gpu in words), None) if gpu else ""
+        if value is None:
+            raise OccamError(f"the hub offers no GPU {gpu}", where=self.username)
         return self.browser.post(
-            f"{self.url}/hub/spawn/{quote(self.username, safe='@')}",
-            data={"gpu": chosen, "_xsrf": token[1] if token else ""},
+            f"{self.url}{action}",
+            files={"gpu": (None, value)},
             headers={"Referer": f"{self.url}/hub/spawn"},
             timeout=REQUEST_SECONDS,
         )

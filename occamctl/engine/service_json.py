@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from occamctl.engine.client import Engine, speaking_to
 from occamctl.errors import EngineError
-from occamctl.plan import desired
+from occamctl.plan import desired, gpus
 from occamctl.spec import names
 
 _SECOND = 1_000_000_000
+RIGHT_WAY_ROUND = (23, 0, 2)
 
 
 def _files(kind: Literal["Secret", "Config"], files: tuple[desired.File, ...], ids: Mapping[str, str]) -> list[Any]:
@@ -53,9 +55,29 @@ def _resources(cpus: float, memory: int, pids: int = 0, generic: tuple[str, ...]
     return {key: value for key, value in made.items() if value}
 
 
+def kills_what_has_gpus(engine: Engine) -> bool:
+    """Whether a manager's engine takes every task with named resources for misplaced when its node changes.
+
+    A condition was the wrong way round until 23.0.2 (moby#44378), and a node changes with every network that is new on
+    it. There the container is told its GPUs by the same variables, and the swarm is told nothing.
+    """
+    with speaking_to(engine.name):
+        managers = engine.api.nodes(filters={"role": "manager"})
+    versions = [((one.get("Description") or {}).get("Engine") or {}).get("EngineVersion", "") for one in managers]
+    return any(_numbers(version) < RIGHT_WAY_ROUND for version in versions)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version.partition("+")[0])[:3])
+
+
 def service_json(engine: Engine, wanted: desired.Service) -> dict[str, Any]:
     """The engine's own JSON of a service (API 1.41, engine 20.10)."""
     everywhere = wanted.mode == "global"
+    env, generic = dict(wanted.env), wanted.generic
+    if generic and wanted.networks and kills_what_has_gpus(engine):
+        env |= {gpus.variable(one.uuid): one.uuid for one in gpus.held(wanted.labels)}
+        generic = ()
     marked = {**wanted.labels, names.SPEC: wanted.spec_hash}
     with speaking_to(engine.name):
         secret_ids = _ids(engine.api.secrets() if wanted.secrets else [], wanted.secrets, "secret", engine.name)
@@ -65,7 +87,7 @@ def service_json(engine: Engine, wanted: desired.Service) -> dict[str, Any]:
         "Labels": dict(wanted.labels),
         "Command": list(wanted.command),
         "Args": list(wanted.args),
-        "Env": [f"{key}={value}" for key, value in sorted(wanted.env.items())],
+        "Env": [f"{key}={value}" for key, value in sorted(env.items())],
         "User": wanted.user,
         "Dir": wanted.workdir,
         "Init": wanted.init,
@@ -84,7 +106,7 @@ def service_json(engine: Engine, wanted: desired.Service) -> dict[str, Any]:
             "ContainerSpec": {key: value for key, value in container.items() if value not in ("", [])},
             "Resources": {
                 "Limits": _resources(wanted.cpu_limit, wanted.mem_limit, wanted.pids_limit),
-                "Reservations": _resources(wanted.cpu_reserve, wanted.mem_reserve, generic=wanted.generic),
+                "Reservations": _resources(wanted.cpu_reserve, wanted.mem_reserve, generic=generic),
             },
             "RestartPolicy": {"Condition": wanted.restart, "Delay": wanted.restart_delay * _SECOND, "MaxAttempts": 0},
             "Placement": {"Constraints": list(wanted.constraints)},

@@ -18,7 +18,7 @@ from occamctl.engine.client import Engine, speaking_to
 from occamctl.engine.ownership import Change, by_label, must_be_ours
 from occamctl.engine.service_json import service_json
 from occamctl.errors import EngineError
-from occamctl.plan import desired
+from occamctl.plan import desired, gpus
 from occamctl.spec import names
 
 _SWARM_TRIES = 8
@@ -74,7 +74,7 @@ class Task:
     configs: tuple[str, ...] = ()
     """Names of the configs that it was started with."""
     generic: Mapping[str, str] = field(default_factory=dict)
-    """Named generic resources that it was assigned, kind to name."""
+    """Named generic resources that it has, kind to name: assigned by the swarm, or by us (engine/service_json.py)."""
 
 
 def about(engine: Engine) -> dict[str, Any]:
@@ -257,7 +257,8 @@ def _task(raw: Mapping[str, Any]) -> Task:
             if one.get("Addresses")
         },
         configs=config_names(raw["Spec"]),
-        generic=_generic(raw.get("GenericResources")),
+        generic=gpus.told((raw["Spec"].get("ContainerSpec") or {}).get("Env") or ())
+        | _generic(raw.get("GenericResources")),
     )
 
 

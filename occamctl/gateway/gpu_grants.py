@@ -29,6 +29,7 @@ class Grant:
     until  when they are taken back; None: when they are released
     once   held only as long as the notebook runs
     used   whether the notebook runs with them: then nobody else can have them before it has ended
+    began  when it was made with them (monotonic): a look at the engine before that tells nothing of its end
     """
 
     owner: str
@@ -38,6 +39,7 @@ class Grant:
     until: float | None = None
     once: bool = False
     used: bool = False
+    began: float = 0.0
 
     @property
     def kinds(self) -> frozenset[str]:

@@ -5,6 +5,7 @@ Executors hold theirs themselves (`Executor.gpus`); here they are counted with t
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -130,16 +131,22 @@ class GpuLedger:
             if before is not None:
                 self._book.grants[owner] = before
 
-    def use(self, owner: str) -> None:
-        """The notebook starts with its GPUs: from now on they are free only after its end."""
-        with self._lock:
-            self._book.change(owner, used=True)
+    def use(self, owner: str, began: float = math.inf) -> None:
+        """The notebook starts with its GPUs: from now on they are free only after its end.
 
-    def notebook_ended(self, owner: str) -> None:
-        """What was held only as long as it ran is free."""
+        began  when its service was made (monotonic); left away while that is under way
+        """
         with self._lock:
+            self._book.change(owner, used=True, began=began)
+
+    def notebook_ended(self, owner: str, *, seen: float | None = None) -> None:
+        """What was held only as long as it ran is free. With `seen`: as the engine was seen to be then."""
+        with self._lock:
+            there = self._book.grants.get(owner)
+            if there is None or (seen is not None and seen <= there.began):
+                return
             self._book.change(owner, used=False)
-            if (there := self._book.grants.get(owner)) and there.once:
+            if there.once:
                 del self._book.grants[owner]
 
     def release(self, owner: str) -> Grant | None:

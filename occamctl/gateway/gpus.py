@@ -73,7 +73,7 @@ class Gpus:
             self._found(grant_of(labels, owner, groups_of(labels), home_of(labels).node), owner in running)
             grant = self._ledger.gpus.of(owner)
             if grant and owner in running and grant.kinds <= runs_with(one):
-                self._ledger.gpus.use(owner)
+                self._ledger.gpus.use(owner, seen.began)
         started = {one["Spec"]["Labels"][names.OWNER] for one in seen.of_kind("notebook")}
         for one in ground.secrets(self._engine, {names.COURSE: self._settings.course, names.KIND: "home"}):
             labels = one["Spec"].get("Labels") or {}

@@ -155,6 +155,7 @@ class Ledger:
             there = self._notebooks.get(owner)
             if there is not None and (seen is None or there.since < seen):
                 del self._notebooks[owner]
+            if seen is None:
                 self.gpus.notebook_ended(owner)
 
     @property

@@ -123,7 +123,9 @@ def service(
 
 
 def runs_with(there: Mapping[str, Any]) -> frozenset[str]:
-    """Kinds of the GPUs that the service's containers reserve."""
-    reserved = (there["Spec"]["TaskTemplate"].get("Resources") or {}).get("Reservations") or {}
+    """Kinds of the GPUs that the service's containers have."""
+    template = there["Spec"]["TaskTemplate"]
+    reserved = (template.get("Resources") or {}).get("Reservations") or {}
     listed = [one.get("DiscreteResourceSpec") or {} for one in reserved.get("GenericResources") or ()]
-    return frozenset(str(one["Kind"]) for one in listed if "Kind" in one)
+    told = gpus.told((template.get("ContainerSpec") or {}).get("Env") or ())
+    return frozenset(str(one["Kind"]) for one in listed if "Kind" in one) | told.keys()

@@ -131,6 +131,8 @@ class Notebooks:
         if grant:
             self._ledger.gpus.use(user)
         swarm.ensure_service(self._engine, wanted)
+        if grant:
+            self._ledger.gpus.use(user, time.monotonic())
         self._failed.pop(user, None)
         held = f" with {counted(grant.gpus)}" if grant else ""
         log.info("notebook of %s: started on node %s%s", user, home.node, held)
@@ -308,9 +310,22 @@ class Notebooks:
                 self._ledger.release_notebook(user, seen=seen.began)
         for user, one in running.items():
             self._ledger.found_notebook(user, self._amount, groups_of(one["Spec"]["Labels"]))
-            grant = self._ledger.gpus.of(user)
-            if grant and not grant.used and grant.kinds and grant.kinds <= runs_with(one):
-                self._ledger.gpus.use(user)
+            held = self._ledger.gpus.of(user)
+            if held and not held.used and held.kinds <= runs_with(one):  # its start failed on the way back to us
+                self._ledger.gpus.use(user, seen.began)
+        for grant in self._ledger.gpus.grants:
+            if grant.used and self._is_over(grant, seen):
+                self._ledger.gpus.notebook_ended(grant.owner, seen=seen.began)
+
+    def _is_over(self, grant: Grant, seen: Seen) -> bool:
+        """Whether no container of a notebook has its GPUs any more, as far as the engine shows it."""
+        name = self._names.notebook(grant.owner)
+        there, newest = seen.services.get(name), seen.newest(name)
+        if seen.down(grant.node) or any(one.state in swarm.RUNNING_STATES for one in seen.tasks.get(name, ())):
+            return False
+        if there is None or _replicas(there) == 0:
+            return True
+        return newest is not None and newest.id != there["Spec"]["Labels"].get(BEFORE)
 
     def tend(self, seen: Seen) -> None:
         """Note homes that have been used, and end starts that take too long."""

@@ -41,6 +41,12 @@ def variable(uuid: str) -> str:
     return f"DOCKER_RESOURCE_{kind(uuid)}"
 
 
+def told(environment: Iterable[str]) -> dict[str, str]:
+    """Kind to UUID of the GPUs in a container's environment, as `NAME=value`."""
+    pairs = (line.partition("=") for line in environment if line.startswith(variable("")))
+    return {name.removeprefix("DOCKER_RESOURCE_"): value for name, _, value in pairs}
+
+
 def uuids(generic: Mapping[str, str]) -> frozenset[str]:
     """The GPUs among generic resources (kind to value)."""
     return frozenset(value for name, value in generic.items() if name.startswith(_KIND))

@@ -95,7 +95,9 @@ class Notebook(RequestHandler):
             self.write({"error": {"what": "no host has 4G left", "where": "", "fix": "wait a bit", "exit_code": 4}})
             return
         port = FIRST_PORT + len(asked)
-        environment = os.environ | json.loads(self.request.body)["environment"]
+        said = json.loads(self.request.body)
+        asked.append(f"gpu of {user}: {said.get('gpu')}")
+        environment = os.environ | said["environment"]
         command = [sys.executable, __file__, "notebook", str(port)]
         running[user] = subprocess.Popen(command, env=environment), port
         self.answer(user)
@@ -106,6 +108,14 @@ class Notebook(RequestHandler):
             process.terminate()
             process.wait(10)
         self.answer(unquote(user))
+
+
+class Gpu(RequestHandler):
+    """Only one person has GPUs to choose from."""
+
+    def get(self, user: str) -> None:
+        choices = [{"gpu": {"model": "Tesla T4"}, "label": "1 Tesla T4 (2 free)"}]
+        self.write({"lends": unquote(user) == "has-gpus", "left": 1, "gpus": [], "choices": choices, "why_none": ""})
 
 
 class Asked(RequestHandler):
@@ -210,6 +220,7 @@ def everything() -> Application:
     return Application(
         [
             ("/services/gateway/api/users/([^/]+)/notebook", Notebook),
+            ("/services/gateway/api/users/([^/]+)/gpu", Gpu),
             ("/asked", Asked),
             ("/quiet/([0-9]+)", Quiet),
             ("/make", Make),

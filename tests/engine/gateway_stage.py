@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,8 +25,6 @@ from occamctl import sandbox, wait
 from occamctl.engine import context, ground, images, nodes, swarm
 from occamctl.engine.client import Engine
 from occamctl.plan import desired
-from occamctl.plan import gpus as plan
-from occamctl.plan.observed import Gpu
 from occamctl.spec.names import Names
 
 COURSE, SANDBOX = "gwt", "gwtest"
@@ -49,8 +47,10 @@ def free_port() -> int:
         return int(asking.getsockname()[1])
 
 
-def write_settings(folder: Path, image: str, *, hub_port: int = 1, port: int = 1) -> Path:
-    """The gateway's settings and its token, for a gateway outside of the course's network."""
+def write_settings(
+    folder: Path, image: str, *, hub_port: int = 1, port: int = 1, more: Mapping[str, object] | None = None
+) -> Path:
+    """The gateway's settings and its token, for a gateway outside of the course's network. `more`: other settings."""
     (folder / "gateway-token").write_text(ADMIN)
     told = {
         "course": COURSE,
@@ -66,6 +66,7 @@ def write_settings(folder: Path, image: str, *, hub_port: int = 1, port: int = 1
         "engine": str(folder / "docker.sock"),
         "secrets": str(folder),
         "kept_after": 4,
+        **(more or {}),
     }
     (folder / "gateway.json").write_text(json.dumps(told))
     return folder / "gateway.json"
@@ -106,13 +107,15 @@ class Stage:
     hub_port: int
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    more: Mapping[str, object] = field(default_factory=dict)
+    """Other settings than the usual ones."""
 
     @property
     def log(self) -> str:
         return (self.folder / "gateway.log").read_text()
 
     def start(self, image: str) -> None:
-        write_settings(self.folder, image, hub_port=self.hub_port, port=self.port)
+        write_settings(self.folder, image, hub_port=self.hub_port, port=self.port, more=self.more)
         self.up()
 
     def up(self) -> None:
@@ -153,10 +156,12 @@ class Stage:
 
 
 @contextmanager
-def two_hosts(folder: Path, name: str = SANDBOX, gpus: int = 0) -> Iterator[tuple[Engine, str]]:
+def two_hosts(
+    folder: Path, name: str = SANDBOX, before: Callable[[], None] = lambda: None
+) -> Iterator[tuple[Engine, str]]:
     """A swarm of two pretend hosts with the hub's network: the manager's engine, and the light image's tag.
 
-    gpus  simulated ones on each, which the engines know and the nodes lend
+    before  what is done to the hosts before they form a swarm
     """
     made = context.read((one, HERE / "light_image" / one) for one in os.listdir(HERE / "light_image"))
     image = f"localhost/occam/gateway-test:{made.digest()}"
@@ -164,16 +169,13 @@ def two_hosts(folder: Path, name: str = SANDBOX, gpus: int = 0) -> Iterator[tupl
     tunnel: subprocess.Popen[bytes] | None = None
     try:
         options = {1: {"OCCAM_DOCKER_GROUP": "1"}, 2: {"OCCAM_DOCKER_GROUP": "1"}}
-        hosts = sandbox.up(2, name=name, tags=(image,), options=options, gpus=gpus)
-        if gpus:
-            _prepare(hosts)
+        hosts = sandbox.up(2, name=name, tags=(image,), options=options)
+        before()
         tunnel = _tunnel(hosts, folder)
         engine = Engine.local(str(folder / "docker.sock"))
         _form(engine, hosts.addresses, name)
         labels = desired.labels(COURSE, "network")
         ground.ensure_network(engine, desired.Network(NAMES.hub_net, HUB_SUBNET, labels))
-        if gpus:
-            _lend(engine)
         yield engine, image
     finally:
         if tunnel:
@@ -182,30 +184,20 @@ def two_hosts(folder: Path, name: str = SANDBOX, gpus: int = 0) -> Iterator[tupl
         images.remove(Engine.local(), [image])
 
 
-def _prepare(hosts: sandbox.Sandbox) -> None:
-    """The engines get to know their GPUs, as an instructor would have it."""
-    file = hosts.folder / "occam.yaml"
-    command = [sys.executable, "-m", "occamctl", "host", "prepare", "--gpu", "-c", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-def _lend(engine: Engine) -> None:
-    """What `course up` finds out of each host and proves with a probe."""
-    for node in swarm.nodes(engine):
-        lent = [Gpu(uuid, "NVIDIA A100-SXM4-40GB (simulated)", 40 << 30) for uuid in plan.uuids(node.generic)]
-        assert lent, node.hostname
-        nodes.label(engine, node.id, {plan.LENT: plan.label(lent), plan.PROVEN: "by hand"})
-
-
 @contextmanager
-def stage(folder: Path, name: str = SANDBOX, gpus: int = 0) -> Iterator[Stage]:
-    """Hosts, swarm, network, hub and gateway; everything is gone at the end."""
-    hub = ThreadingHTTPServer(("127.0.0.1", 0), HubsAnswers)
+def stage(
+    folder: Path,
+    *,
+    hubs: type[HubsAnswers] = HubsAnswers,
+    before: Callable[[], None] = lambda: None,
+    more: Mapping[str, object] | None = None,
+) -> Iterator[Stage]:
+    """Hosts, swarm, network, hub and gateway; everything is gone at the end. `before` and `more` as above."""
+    hub = ThreadingHTTPServer(("127.0.0.1", 0), hubs)
     threading.Thread(target=hub.serve_forever, daemon=True).start()
     try:
-        with two_hosts(folder, name, gpus) as (engine, image):
-            on = Stage(folder, engine, hub.server_port)
+        with two_hosts(folder, before=before) as (engine, image):
+            on = Stage(folder, engine, hub.server_port, more=more or {})
             on.start(image)
             yield on
             on.end()

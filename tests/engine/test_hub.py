@@ -30,6 +30,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             *({"username": name, "password": f"pass of {name}", "role": "student"} for name in AWKWARD),
             {"username": "Prof-X", "password": "pass of Prof-X", "role": "instructor"},
             {"username": "unlucky", "password": "pass of unlucky"},
+            {"username": "has-gpus", "password": "pass of has-gpus"},
         )
         yield made
 
@@ -145,6 +146,40 @@ def test_a_refused_start_is_told_in_the_gateways_words(stage):
     student = stage.signed_in("unlucky", "pass of unlucky")
     with pytest.raises(OccamError, match=r"no host has 4G left \(wait a bit\)"):
         student.start_server()
+
+
+def gpus_asked_for(stage: Stage) -> list[str]:
+    ask = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8080/asked').read().decode())"
+    code, out, err = stage.engine.exec(stage.gateway.id, ["python", "-c", ask])
+    assert code == 0, err
+    return [one.partition(": ")[2] for one in json.loads(out)["asked"] if one.startswith("gpu of has-gpus")]
+
+
+def test_a_gpu_is_asked_for_where_there_are_some_and_the_choice_counts_once(stage):
+    student = stage.signed_in("has-gpus", "pass of has-gpus")
+    shown = student.get("/hub/spawn").text
+    assert '<label for="gpu"' in shown
+    assert "1 Tesla T4 (2 free)" in shown
+    with pytest.raises(OccamError, match="offers no GPU H100"):
+        student.start_server("H100")
+    student.start_server("T4")
+    assert gpus_asked_for(stage) == ["{'model': 'Tesla T4'}"]
+    gateway = stage.tokens["gateway-token"]
+    stage.api(gateway, "DELETE", "/users/has-gpus/server")
+    wait.until(
+        lambda: stage.api(gateway, "POST", "/users/has-gpus/server").status_code,
+        lambda status: status in (201, 202),
+        "a start without a form",
+        seconds=30,
+    )
+    wait.until(lambda: len(gpus_asked_for(stage)), lambda many: many == 2, "the second start", seconds=30)
+    assert gpus_asked_for(stage)[1] == "None"
+    stage.api(gateway, "DELETE", "/users/has-gpus/server")
+    wait.until(lambda: "<label" in student.get("/hub/spawn").text, bool, "the question again", seconds=30)
+    student.start_server()
+    assert gpus_asked_for(stage)[2] == "None"
+    anybody = stage.signed_in("a+b-c", "pass of a+b-c")
+    assert 'id="spawn_form"' not in anybody.get("/hub/spawn").text, "nobody else has to click"
 
 
 def test_who_is_new_signs_in_and_who_left_is_out_without_a_restart(stage):

@@ -56,7 +56,7 @@ class Stage:
         return list(json.loads(self.occamctl("gpu", "list", "-o", "json")))
 
     def held(self, by: str) -> list[str]:
-        return [one["uuid"] for one in self.gpus() if one["holder"] and one["holder"].get("owner") == by]
+        return [one["uuid"] for one in self.gpus() if one["holder"] and one["holder"]["user"] == by]
 
     def student(self, name: str) -> Student:
         made = Student(self.url, name)

@@ -149,6 +149,11 @@ def test_a_running_notebook_keeps_its_gpus_until_it_ends(ledger: Ledger) -> None
         assert left.once
     with pytest.raises(DoesNotFit):
         ledger.gpus.assign("bob", ONE, None, STUDENT, rooms, home="a")
+    ledger.gpus.notebook_ended("anna", seen=1e12)
+    assert ledger.gpus.of("anna"), "its service is just being made: what was seen before tells nothing"
+    ledger.gpus.use("anna", 5.0)
+    ledger.gpus.notebook_ended("anna", seen=4.0)
+    assert ledger.gpus.of("anna")
     ledger.release_notebook("anna")
     assert ledger.gpus.release("anna") is None
     ledger.gpus.assign("bob", ONE, None, STUDENT, rooms, home="a")

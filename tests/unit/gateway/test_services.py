@@ -68,6 +68,8 @@ def test_a_notebook_with_gpus_asks_the_swarm_for_each_and_remembers_them() -> No
     there = {"Spec": {"TaskTemplate": {"Resources": {"Reservations": {"GenericResources": listed}}}}}
     assert notebook.runs_with(there) == grant.kinds
     assert notebook.runs_with({"Spec": {"TaskTemplate": {}}}) == frozenset()
+    env = ["A=1", "DOCKER_RESOURCE_OCCAM_GPU_GPU_1A=GPU-1a", "DOCKER_RESOURCE_OCCAM_GPU_GPU_2B=GPU-2b"]
+    assert notebook.runs_with({"Spec": {"TaskTemplate": {"ContainerSpec": {"Env": env}}}}) == grant.kinds
 
 
 def test_a_notebook_is_walled_in_and_pinned_to_its_home() -> None:
