@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -80,8 +81,15 @@ def lines(row: dict[str, Any]) -> list[str]:
     ]
     software = [f"{name} {row[name]}" for name in ("driver", "cuda", "toolkit") if row[name]]
     head = f"{row['host']}: {row['state']}" + (f" ({', '.join(software)})" if software else "")
-    missing = [f"missing: {one['what']}\n    fix: {one['fix']}" for one in row["missing"]]
-    return [head, *(f"  {line}" for line in [*told, *missing])]
+    return [head, *(f"  {line}" for line in [*told, *_missing(row["missing"])])]
+
+
+def _missing(lacks: list[dict[str, str]]) -> Iterator[str]:
+    """One that mends several in a row is said once, after them."""
+    for number, one in enumerate(lacks, 1):
+        yield f"missing: {one['what']}"
+        if number == len(lacks) or lacks[number]["fix"] != one["fix"]:
+            yield f"  fix: {one['fix']}"
 
 
 def not_ready(session: Session, seen: Observed) -> tuple[str, ...]:

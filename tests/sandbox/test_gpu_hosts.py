@@ -375,6 +375,16 @@ def test_a_runtime_that_does_not_hear_the_swarm_is_found_out(stage: Stage) -> No
     assert "Nothing to do" in stage.occamctl("course", "up", "-y")
 
 
+def test_undo_ends_nobodys_containers_and_overwrites_nobodys_changes(stage: Stage) -> None:
+    written = stage.on(1, f"cat {DAEMON}").decode()
+    stage.on(1, f"echo >>{DAEMON}")
+    told = stage.occamctl("host", "prepare", "--undo", code=5)
+    assert f"{stage.hosts[0]}: somebody has changed {DAEMON}" in told
+    assert f"{stage.hosts[1]}: its engine must be restarted, and that ends" in told
+    stage.on(1, f"printf %s {shlex.quote(written)} >{DAEMON}")
+    assert stage.on(1, f"cat {DAEMON}").decode() == written
+
+
 def test_down_puts_every_byte_back(stage: Stage) -> None:
     stage.occamctl("course", "down", "-y", "--keep-images")
     for number in (1, 2):

@@ -13,7 +13,10 @@ ROW = {
     "driver": "570.133.20",
     "cuda": "",
     "toolkit": "1.19.1",
-    "missing": [{"what": "its engine's default runtime is runc", "fix": "run: occamctl host prepare --gpu"}],
+    "missing": [
+        {"what": "no NVIDIA container toolkit", "fix": "run: occamctl host prepare --gpu"},
+        {"what": "its engine's default runtime is runc", "fix": "run: occamctl host prepare --gpu"},
+    ],
     "state": "not ready",
 }
 
@@ -23,7 +26,9 @@ def test_a_host_in_words() -> None:
         "lab1: not ready (driver 570.133.20, toolkit 1.19.1)",
         "  A100-SXM4-40GB, 40G, GPU-a",
         "  A100-SXM4-40GB MIG 1g.5gb, 4.8G, MIG-x (not lent)",
-        "  missing: its engine's default runtime is runc\n    fix: run: occamctl host prepare --gpu",
+        "  missing: no NVIDIA container toolkit",
+        "  missing: its engine's default runtime is runc",
+        "    fix: run: occamctl host prepare --gpu",
     ]
 
 
