@@ -13,13 +13,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from occam.cluster import Cluster, Executor
-from occam.errors import NotEnough, NotReached, NotStarted, OccamError, Refused
+from occam.errors import NotEnough, NotReached, NotStarted, OccamError, Refused, TrainingFailed
 
 if TYPE_CHECKING:
     from occam import data
     from occam.classic import Session
     from occam.lookout import show_progress as progress
     from occam.session import clusters, current, quota, spark, stop
+    from occam.training.train import train
 
 __all__ = [
     "Cluster",
@@ -30,6 +31,7 @@ __all__ = [
     "OccamError",
     "Refused",
     "Session",
+    "TrainingFailed",
     "clusters",
     "current",
     "data",
@@ -38,11 +40,13 @@ __all__ = [
     "quota",
     "spark",
     "stop",
+    "train",
 ]
 
 _WITH_PYSPARK = {
     "Session": ("occam.classic", "Session"),
     "progress": ("occam.lookout", "show_progress"),
+    "train": ("occam.training.train", "train"),
     **{name: ("occam.session", name) for name in ("clusters", "current", "quota", "spark", "stop")},
 }
 
