@@ -20,9 +20,11 @@ class Between:
     """What callbacks change, weights, learning rate or that it shall end, goes to all ranks."""
 
     def __init__(self, model: Any, callbacks: Iterable[Any], epochs: int, steps: int) -> None:
-        taken = preflight.callbacks(callbacks, keras.callbacks.Callback)
         self.model = model
-        self._list = keras.callbacks.CallbackList(taken, model=model, verbose=0, epochs=epochs, steps=steps)
+        self._history = keras.callbacks.History()  # the last one: it has what the others add
+        self._list = keras.callbacks.CallbackList(
+            [*callbacks, self._history], model=model, verbose=0, epochs=epochs, steps=steps
+        )
         model.stop_training = False
 
     def begin(self) -> None:
@@ -34,7 +36,7 @@ class Between:
         return network.rate(self.model)
 
     def after(self, epoch: int, logs: dict[str, float], state: State) -> State | None:
-        """Give the callbacks the epoch's weights and figures; they may add to `logs`. Weights they changed, or None."""
+        """Give the callbacks the epoch's weights and figures. The weights, if a callback changed them."""
         rate = network.rate(self.model)
         network.take(self.model, state)
         if rate is not None:
@@ -42,6 +44,11 @@ class Between:
         before = network.weights_digest(self.model)
         self._list.on_epoch_end(epoch, logs)
         return network.state(self.model) if network.weights_digest(self.model) != before else None
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """Of each quantity its value after each epoch."""
+        return {name: [float(value) for value in values] for name, values in self._history.history.items()}
 
     @property
     def stop(self) -> bool:

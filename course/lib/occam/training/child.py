@@ -27,8 +27,8 @@ _DIE_WITH_PARENT = 1
 """PR_SET_PDEATHSIG, prctl(2)."""
 _CALL = 30.0
 """Seconds that the notebook may take to answer a call."""
-LOST, FAILED = 3, 4
-"""Exit codes: the notebook is gone; told to it why."""
+LOST, FAILED, ALONE = 3, 4, 5
+"""Exit codes: the notebook is gone; it was told why; another rank is gone."""
 
 
 class Words:
@@ -59,10 +59,23 @@ def main() -> None:
     try:
         _work(order, line, Words(line))
     except Exception as error:  # noqa: BLE001  the edge of this process: whatever it is, the notebook must hear of it
-        line.say(wire.Failed(f"{type(error).__name__}: {error}", traceback.format_exc()))
+        if _is_of_the_sum(error):
+            line.say(wire.Alone())
+            os._exit(ALONE)
+        line.say(wire.Failed(_in_short(error), traceback.format_exc()))
         os._exit(FAILED)
     # TensorFlow's threads that watch the other ranks would take their end for a fault.
     os._exit(0)
+
+
+def _is_of_the_sum(error: Exception) -> bool:
+    """TensorFlow has no error class of its own for a collective operation whose other end is gone."""
+    return type(error).__module__.startswith("tensorflow.") and "ollective" in str(error)
+
+
+def _in_short(error: Exception, most: int = 300) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text[:most]}{'…' if len(text) > most else ''}"
 
 
 def _call(plan: Plan) -> wire.Line:
@@ -92,8 +105,7 @@ def _work(order: Order, line: wire.Line, words: Words) -> None:
         told = line.next()
         if isinstance(told, wire.Done):
             break
-        if not rank.train(told):
-            break
+        rank.train(told)
     del meeting
 
 

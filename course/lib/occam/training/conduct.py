@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from math import isfinite
 from typing import Any
 
 from occam.errors import TrainingFailed
@@ -148,12 +149,11 @@ class Training:
         self.result.seconds.append(seconds)
         self.result.losses += said[0].losses
         self.result.worker_seconds.append([one.seconds for one in said])
-        shown = dict(logs)
         changed = self._between.after(epoch, logs, state)
-        self.result.note(logs)
+        self.result.history = self._between.history
         self._state = changed or state
         self.result.stopped = self._between.stop and epoch + 1 < self._epochs
-        self._bar.epoch(epoch, shown, seconds, self._rows / seconds if seconds else 0)
+        self._bar.epoch(epoch, logs, seconds, self._rows / seconds if seconds else 0)
         return changed
 
     def _await_end(self) -> None:
@@ -177,8 +177,10 @@ class Training:
                 raise self._job_ended(message)
             if isinstance(message, Lost):
                 raise self._lost(rank)
+            if isinstance(message, wire.Alone):
+                raise self._lost(None)
             if isinstance(message, wire.Failed):
-                raise self._failed(f"rank {rank} failed: {message.what}", trace=message.trace)
+                raise self._exception(rank, message)
             if isinstance(message, wire.Alive) and self._doing.get(rank) == message.doing:
                 continue
             self._moved = time.monotonic()
@@ -201,25 +203,32 @@ class Training:
                 "perhaps other jobs hold the workers; timeout=… allows more time",
             )
 
-    def _lost(self, rank: int) -> Exception:
-        """A connection ended. Spark, or the task, may know more: wait a moment for it."""
-        end = time.monotonic() + SETTLE
+    def _lost(self, rank: int | None) -> Exception:
+        """A connection ended, or a sum failed. Others may know more: wait a moment for it."""
+        lost, end = rank, time.monotonic() + SETTLE
         while (left := end - time.monotonic()) > 0:
             came = self._desk.next(left)
             if came is None:
                 break
             if came[0] < 0:
                 self._ended = True
-                return self._job_ended(came[1])
+                return self._job_ended(came[1], lost)
             if isinstance(came[1], wire.Failed):
-                return self._failed(f"rank {came[0]} failed: {came[1].what}", trace=came[1].trace)
-        return _Again(f"rank {rank} was lost")
+                return self._exception(*came)
+            if isinstance(came[1], Lost) and lost is None:
+                lost = came[0]
+        return _Again("a rank was lost" if lost is None else f"rank {lost} was lost")
 
-    def _job_ended(self, error: BaseException | None) -> Exception:
+    def _exception(self, rank: int, failed: wire.Failed) -> TrainingFailed:
+        return self._failed(f"rank {rank} failed: {failed.what}", trace=failed.trace)
+
+    def _job_ended(self, error: BaseException | None, lost: int | None = None) -> Exception:
         text = str(error)
         said = jobs.refusal(text)
-        if jobs.lost_a_worker(text) or "was ended by signal" in said:
-            return _Again(said.splitlines()[0] if said else "a worker was lost")
+        if jobs.lost_a_worker(text) or lost is not None:
+            return _Again("a worker was lost" if lost is None else f"rank {lost} was lost")
+        if "was ended by signal" in said or " lost " in said.splitlines()[0]:
+            return _Again(said.splitlines()[0])
         if said:
             return self._failed(said)
         return self._failed(
@@ -234,15 +243,16 @@ class Training:
             if came is not None and isinstance(came[1], wire.NotFinite):
                 ranks.add(came[0])
         where = f"epoch {first.epoch + 1}, step {first.step}"
+        what = f"the loss is {first.loss} at" if not isfinite(first.loss) else "the gradient is no finite number at"
         if len(ranks) == self._workers:
             who = "on every rank" if self._workers > 1 else "on rank 0"
             return self._failed(
-                f"the loss is {first.loss} at {where}, {who}",
+                f"{what} {where}, {who}",
                 "a smaller learning rate, or look for such values in the data",
             )
         named = ", ".join(map(str, sorted(ranks)))
         return self._failed(
-            f"the loss is {first.loss} at {where}, on rank {named} only",
+            f"{what} {where}, on rank {named} only",
             "look for values that are no numbers in the data",
         )
 

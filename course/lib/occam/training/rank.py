@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import pickle
 import time
 from dataclasses import dataclass, field
@@ -28,8 +27,15 @@ class Rank:
     def __init__(self, order: Order, line: wire.Line, words: Words) -> None:
         self._plan, self._rank, self._line, self._words = order.plan, order.rank, line, words
         self._files = Files(order.files)
-        forms, workers = order.plan.forms, order.plan.workers
-        self._network = Network(pickle.loads(order.plan.build), forms, order.plan.seed, order.rank, workers)
+        plan = order.plan
+        self._network = Network(
+            pickle.loads(plan.build),
+            plan.forms,
+            seed=plan.seed,
+            rank=order.rank,
+            workers=plan.workers,
+            weighted=bool(plan.class_weight),
+        )
         self._shards: dict[str, Shard] = {}
 
     def take_rows(self) -> None:
@@ -43,8 +49,8 @@ class Rank:
             if self._shards[part].rows != layout.held(self._rank):
                 raise ValueError(f"{self._shards[part].rows} rows came, not {layout.held(self._rank)}")
 
-    def train(self, told: wire.Train) -> bool:
-        """One epoch, and what came of it to the notebook. False when it must be the last."""
+    def train(self, told: wire.Train) -> None:
+        """One epoch, and what came of it to the notebook, which ends everything when the loss is no number any more."""
         if told.state is not None:
             self._network.take(told.state)
         if told.learning_rate is not None:
@@ -53,7 +59,7 @@ class Rank:
         began = time.monotonic()
         trained = self._pass_over_training(told.epoch)
         if trained is None:
-            return False
+            return
         seconds = time.monotonic() - began
         score = wire.Score(trained.loss_sum, trained.rows_of_all, self._network.metrics())
         validated = self._validate() if VALIDATION in self._shards else None
@@ -61,7 +67,6 @@ class Rank:
         digest = self._network.digest()
         self._words.now = "waiting for the notebook"
         self._line.say(wire.Epoch(told.epoch, seconds, trained.rows, score, validated, digest, trained.losses, state))
-        return True
 
     def _pass_over_training(self, epoch: int) -> _Sums | None:
         shard, layout = self._shards[TRAIN], self._plan.layouts[TRAIN]
@@ -70,12 +75,12 @@ class Rank:
         for done, batch in enumerate(shuffled(layout.full, layout.batches, epoch, seed)):
             first, last = layout.slice(self._rank, batch)
             size = layout.size(batch)
-            mine, whole = self._network.train(*self._rows(shard, first, last), (last - first) / size)
-            sums.add(whole, size, last - first)
-            if not math.isfinite(whole):
+            came = self._network.train(*self._rows(shard, first, last), (last - first) / size)
+            sums.add(came.whole, size, last - first)
+            if came.anywhere:
                 # Everybody has the same sum and stops here; who says so is where it came from.
-                if not math.isfinite(mine):
-                    self._line.say(wire.NotFinite(epoch, done + 1, mine))
+                if came.here:
+                    self._line.say(wire.NotFinite(epoch, done + 1, came.mine))
                 return None
             self._tell(epoch, done + 1, layout.batches, sums)
         return sums

@@ -48,11 +48,6 @@ class Result:
         """Rows that all ranks together trained on in a second."""
         return self.rows * self.epochs / sum(self.seconds) if sum(self.seconds) else 0.0
 
-    def note(self, logs: dict[str, float]) -> None:
-        """Add what an epoch gave."""
-        for name, value in logs.items():
-            self.history.setdefault(name, []).append(float(value))
-
     def facts(self) -> dict[str, str]:
         last = {name: values[-1] for name, values in self.history.items()}
         told = {

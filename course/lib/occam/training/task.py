@@ -155,6 +155,8 @@ def _changed() -> Refusal:
 
 
 def _ended(code: int) -> str:
+    if code in (3, 5):
+        return "lost the notebook" if code == 3 else "lost another rank"
     killed = " (out of memory, or killed by hand)" if code == -9 else ""
     return f"was ended by signal {-code}{killed}" if code < 0 else f"ended with exit code {code}"
 

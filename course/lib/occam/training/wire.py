@@ -85,11 +85,16 @@ class Epoch:
 
 @dataclass(frozen=True)
 class NotFinite:
-    """The loss of this rank's rows is no number any more."""
+    """The loss of this rank's rows, or its gradient, is no number any more."""
 
     epoch: int
     step: int
     loss: float
+
+
+@dataclass(frozen=True)
+class Alone:
+    """The sum over ranks failed: another one is gone."""
 
 
 @dataclass(frozen=True)
