@@ -225,12 +225,12 @@ class Training:
     def _job_ended(self, error: BaseException | None, lost: int | None = None) -> Exception:
         text = str(error)
         said = jobs.refusal(text)
-        if jobs.lost_a_worker(text) or lost is not None:
-            return _Again("a worker was lost" if lost is None else f"rank {lost} was lost")
-        if "was ended by signal" in said or " lost " in said.splitlines()[0]:
-            return _Again(said.splitlines()[0])
-        if said:
+        if jobs.is_a_refusal(said):
             return self._failed(said)
+        if said or lost is not None or jobs.lost_a_worker(text):
+            return _Again(
+                said.splitlines()[0] if said else "a worker was lost" if lost is None else f"rank {lost} was lost"
+            )
         return self._failed(
             f"Spark ended the training: {text.splitlines()[0] if text else 'without a word'}", trace=text
         )

@@ -1,8 +1,8 @@
 """From a DataFrame to one that gives each rank its rows, in the order that it trains on them.
 
 Rows are numbered without being moved: those of a Parquet file by file and place in it, which do not depend on the
-cluster; others by partition and place in it. What makes a DataFrame runs twice, for the count and for the rows; the
-ranks notice when the second time gives something else.
+cluster; others by partition and place in it. What makes such a DataFrame might give another order each time it runs, so
+it runs once, and its rows are kept on the workers' disks until the training ends. The ranks notice if it ran again.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pyspark import StorageLevel
 from pyspark.ml.functions import vector_to_array
 from pyspark.sql import functions as F
 
@@ -33,10 +34,16 @@ class Table:
 
     frame: Any
     rows_of: Mapping[Any, int]
+    kept: Any = None
 
     @property
     def rows(self) -> int:
         return sum(self.rows_of.values())
+
+    def drop(self) -> None:
+        """Nobody needs the rows any more."""
+        if self.kept is not None:
+            self.kept.unpersist()
 
 
 def table(frame: Any, choice: Choice, *, from_file: bool) -> Table:
@@ -46,8 +53,9 @@ def table(frame: Any, choice: Choice, *, from_file: bool) -> Table:
     else:
         place, inside = F.spark_partition_id(), F.monotonically_increasing_id().bitwiseAND((1 << 33) - 1)
     named = frame.select(*_columns(choice), place.alias("place"), inside.alias("inside"))
+    kept = None if from_file else named.persist(StorageLevel.DISK_ONLY)
     counted = named.groupBy("place").count().collect()
-    return Table(named, dict(sorted((one["place"], one["count"]) for one in counted)))
+    return Table(named, dict(sorted((one["place"], one["count"]) for one in counted)), kept)
 
 
 def forms(frame: Any, choice: Choice) -> dict[str, Form]:

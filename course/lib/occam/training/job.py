@@ -80,6 +80,11 @@ def refusal(text: str) -> str:
     return found[1].strip() if found else ""
 
 
+def is_a_refusal(said: str) -> bool:
+    """Whether it would be said again if it were tried again: not so when a process was killed, or lost the others."""
+    return bool(said) and not re.match(r"the process of rank \d+ (was ended by signal|lost )", said)
+
+
 def lost_a_worker(text: str) -> bool:
     """Whether Spark's text of an error is about a worker that went, and not about a mistake."""
     return bool(re.search(r"ExecutorLost|executor \S+ (lost|exited|decommission)|FetchFailed", text, re.IGNORECASE))

@@ -33,6 +33,9 @@ class Source(Protocol):
     def of_rank(self, rank: int, layouts: Mapping[str, Layout]) -> Iterator[Any]:
         """The rows that the notebook sends to a rank, as messages."""
 
+    def close(self) -> None:
+        """The training is over."""
+
 
 def of(data: object, validation: object, spark: Any, names: tuple[Names, Names, str | None]) -> Source:
     """names: features, label and weight, of columns. Raises Refused for what is no data to train on."""
@@ -80,6 +83,10 @@ class FromSpark:
     def of_rank(self, rank: int, layouts: Mapping[str, Layout]) -> Iterator[Any]:
         return iter(())
 
+    def close(self) -> None:
+        for table, _, _ in self._parts:
+            table.drop()
+
 
 class FromArrays:
     from_spark = False
@@ -115,6 +122,9 @@ class FromArrays:
 
         for part, one in self._arrays.items():
             yield from arrays.of_rank(rank, part, one, layouts[part], self._orders[part])
+
+    def close(self) -> None:
+        """The arrays are the notebook's."""
 
 
 def _frame(spark: Any, data: object) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from occam import held, lookout
@@ -62,7 +62,8 @@ def train(
     if class_weight and (weight or (isinstance(data, (tuple, list)) and len(data) > 2)):
         raise Refused("rows have weights, and so have classes: Keras takes one of both", "leave one away")
     spark = one.session
-    with _without_job_lines():
+    with ExitStack() as stack:
+        stack.enter_context(_without_job_lines())
         rows = source.of(data, validation, spark, (features, label, weight))
         from occam.training import between, conduct, network  # and with them TensorFlow
 
@@ -72,6 +73,7 @@ def train(
         values = network.rehearse(model, rows.forms)
         preflight.memory(cluster, values, row_bytes(rows.forms), share, ranks)
         taken = between.checked(callbacks)
+        stack.callback(rows.close)
         layouts = rows.arrange(batch_size, ranks, seed if shuffle else None)
         plan = Plan(
             ("", 0), b"", network.pickled(build_model), rows.forms, layouts, rows.from_spark, seed, shuffle,
