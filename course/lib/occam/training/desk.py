@@ -25,7 +25,7 @@ class Lost:
 
 
 class Desk:
-    """Use as a context: its end closes every connection, and with it every rank's process."""
+    """`close` ends every connection, and with it every rank's process."""
 
     def __init__(self) -> None:
         self.host = os.environ.get("OCCAM_DRIVER_HOST") or "127.0.0.1"
@@ -39,10 +39,7 @@ class Desk:
         self._listener = socket.create_server(self.address, backlog=64)
         threading.Thread(target=self._listen, name="occam-train-desk", daemon=True).start()
 
-    def __enter__(self) -> Desk:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
+    def close(self) -> None:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # close() alone would leave the thread waiting, and the port open
         self._listener.close()
