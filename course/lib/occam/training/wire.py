@@ -7,10 +7,11 @@ multiprocessing.connection does it), and says Hello. Messages are pickles: both 
 from __future__ import annotations
 
 import os
+import pickle
 import queue
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -140,15 +141,22 @@ class Line:
 
     def __init__(self, connection: Connection, room: int = 0) -> None:
         self._connection, self._sending = connection, threading.Lock()
-        self._came: queue.Queue[Any] = queue.Queue(room)
+        self._came: queue.Queue[bytes] = queue.Queue(room)
 
-    def read_into(self, take: Any, ended: Any) -> None:
+    def read_into(self, take: Callable[[Any], object], ended: Callable[[], object]) -> None:
         """From now on call `take` with each message and `ended` at the end, in a thread."""
+        self._read(lambda words: take(pickle.loads(words)), ended)
 
+    def keep(self, ended: Callable[[], object]) -> None:
+        """Keep what comes for `next`, which unpickles it: a thread of its own must not import NumPy, with the arrays
+        of a message, while TensorFlow imports it."""
+        self._read(self._came.put, ended)
+
+    def _read(self, take: Callable[[bytes], object], ended: Callable[[], object]) -> None:
         def read() -> None:
             try:
                 while True:
-                    take(self._connection.recv())
+                    take(self._connection.recv_bytes())
             except (EOFError, OSError):
                 ended()
             finally:
@@ -156,14 +164,10 @@ class Line:
 
         threading.Thread(target=read, name="occam-train-line", daemon=True).start()
 
-    def keep(self, ended: Any) -> None:
-        """Keep what comes for `next`."""
-        self.read_into(self._came.put, ended)
-
     def next(self, seconds: float = ORDERS) -> Any:
         """The next message. Raises TimeoutError."""
         try:
-            return self._came.get(timeout=seconds)
+            return pickle.loads(self._came.get(timeout=seconds))
         except queue.Empty:
             raise TimeoutError(f"the notebook said nothing for {seconds:g} s") from None
 
