@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from occam.cluster import Cluster, Executor
-from occam.errors import NotEnough, NotReached, NotStarted, OccamError, Refused
+from occam.errors import NotEnough, NotReached, NotStarted, OccamError, Refused, TrainingFailed
 
 if TYPE_CHECKING:
     from occam import data
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from occam.lookout import show_progress as progress
     from occam.scales import scaling
     from occam.session import clusters, current, quota, spark, stop
+    from occam.training.train import train
 
 __all__ = [
     "Cluster",
@@ -31,6 +32,7 @@ __all__ = [
     "OccamError",
     "Refused",
     "Session",
+    "TrainingFailed",
     "clusters",
     "current",
     "data",
@@ -40,12 +42,14 @@ __all__ = [
     "scaling",
     "spark",
     "stop",
+    "train",
 ]
 
 _WITH_PYSPARK = {
     "Session": ("occam.classic", "Session"),
     "progress": ("occam.lookout", "show_progress"),
     "scaling": ("occam.scales", "scaling"),
+    "train": ("occam.training.train", "train"),
     **{name: ("occam.session", name) for name in ("clusters", "current", "quota", "spark", "stop")},
 }
 

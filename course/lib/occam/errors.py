@@ -4,7 +4,8 @@ OccamError
 ├── Refused          the gateway said no
 │   └── NotEnough    there is not enough free, or it is more than the quota
 ├── NotReached       the gateway did not answer
-└── NotStarted       the cluster was granted, but driver or workers did not come up
+├── NotStarted       the cluster was granted, but driver or workers did not come up
+└── TrainingFailed   a training ended before its last epoch
 """
 
 from __future__ import annotations
@@ -41,6 +42,21 @@ class NotReached(OccamError):
 
 class NotStarted(OccamError):
     """Driver or workers did not come up."""
+
+
+class TrainingFailed(OccamError):
+    """A training ended before its last epoch.
+
+    trace   the traceback on the worker, if it was an exception of the student's code
+    result  what came of it until the last whole epoch, as `occam.train` returns it
+    """
+
+    def __init__(self, what: str, fix: str = "", *, trace: str = "", result: Any = None) -> None:
+        super().__init__(what, fix)
+        self.trace, self.result = trace, result
+
+    def _render_traceback_(self) -> list[str]:
+        return [*super()._render_traceback_(), *([f"\nOn the worker:\n{self.trace}"] if self.trace else [])]
 
 
 DOES_NOT_FIT = 4

@@ -1,0 +1,58 @@
+"""Keras' callbacks, called in the notebook between two epochs, with a model that has the weights of the moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+
+from occam.training import network, preflight
+from occam.training.wire import State
+
+
+def checked(callbacks: Iterable[Any]) -> list[Any]:
+    """Raises Refused for callbacks that cannot be called between epochs."""
+    return preflight.callbacks(callbacks, keras.callbacks.Callback)
+
+
+class Between:
+    """What callbacks change, weights, learning rate or that it shall end, goes to all ranks."""
+
+    def __init__(self, model: Any, callbacks: Iterable[Any], epochs: int, steps: int) -> None:
+        self.model = model
+        self._history = keras.callbacks.History()  # the last one: it has what the others add
+        self._list = keras.callbacks.CallbackList(
+            [*callbacks, self._history], model=model, verbose=0, epochs=epochs, steps=steps
+        )
+        model.stop_training = False
+
+    def begin(self) -> None:
+        self._list.on_train_begin()
+
+    def before(self, epoch: int) -> float | None:
+        """The learning rate to train this epoch with; None when a schedule makes it."""
+        self._list.on_epoch_begin(epoch)
+        return network.rate(self.model)
+
+    def after(self, epoch: int, logs: dict[str, float], state: State) -> State | None:
+        """Give the callbacks the epoch's weights and figures. The weights, if a callback changed them."""
+        rate = network.rate(self.model)
+        network.take(self.model, state)
+        if rate is not None:
+            self.model.optimizer.learning_rate = rate
+        before = network.weights_digest(self.model)
+        self._list.on_epoch_end(epoch, logs)
+        return network.state(self.model) if network.weights_digest(self.model) != before else None
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """Of each quantity its value after each epoch."""
+        return {name: [float(value) for value in values] for name, values in self._history.history.items()}
+
+    @property
+    def stop(self) -> bool:
+        return bool(self.model.stop_training)
+
+    def end(self, logs: dict[str, float]) -> None:
+        self._list.on_train_end(logs)

@@ -1,0 +1,290 @@
+"""Training on real Spark: two workers train what one process trains, and what goes wrong is said or mended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from . import spark_stage
+from .spark_stage import Stage
+
+pytestmark = pytest.mark.engine
+
+MIB = 1 << 20
+
+SETUP = """
+import subprocess, sys, threading, time
+loaded = sorted({"keras", "tensorflow"} & set(sys.modules))
+occam.train
+loaded += sorted({"keras", "tensorflow"} & set(sys.modules))
+import keras, numpy as np, pandas as pd
+
+random = np.random.default_rng(0)
+X = random.normal(size=(20 * 128, 64)).astype("float32")
+Y = (X[:, 0] + X[:, 1] ** 2 > 1).astype("int32")
+
+def mlp():
+    relu = lambda: keras.layers.Dense(32, activation="relu")
+    model = keras.Sequential([keras.Input((64,)), relu(), relu(), keras.layers.Dense(1, activation="sigmoid")])
+    model.compile(keras.optimizers.Adam(3e-3), "binary_crossentropy", metrics=["accuracy", "AUC"])
+    return model
+
+def cnn():
+    layers = [keras.layers.Conv2D(8, 3, activation="relu"), keras.layers.MaxPooling2D(), keras.layers.Flatten()]
+    model = keras.Sequential([keras.Input((8, 8, 1)), *layers, keras.layers.Dense(2, activation="softmax")])
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+def left():
+    # Children that are there after the seconds they have to end.
+    end = time.monotonic() + 10
+    while children() and time.monotonic() < end:
+        time.sleep(0.1)
+    return children()
+
+def children():
+    return int(subprocess.run(["pgrep", "-fc", "occam.training.[c]hild"], capture_output=True, text=True).stdout)
+
+def gap(a, b):
+    return float(np.abs(np.array(a) - np.array(b)).max())
+"""
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    with spark_stage.built() as (engine, image), spark_stage.stage(engine, image) as there:
+        there.start_kernel(workers=2, memory="2G")
+        there.cell(SETUP)
+        yield there
+
+
+def test_the_library_loads_no_tensorflow_by_itself(stage: Stage) -> None:
+    assert stage.cell("said = loaded") == []
+
+
+@pytest.mark.parametrize(
+    ("network", "data", "workers"),
+    [
+        ("mlp", "pd.DataFrame(X).add_prefix('f').assign(label=Y)", [1, 2]),
+        ("cnn", "pd.DataFrame({'image': list(X.astype('float64')), 'label': Y})", [2]),
+    ],
+    ids=["mlp", "cnn"],
+)
+def test_two_workers_have_the_loss_curve_of_one_process(
+    network: str, data: str, workers: list[int], stage: Stage
+) -> None:
+    """Over 40 steps; beside both runs on workers a plain Keras loop over the same batches, in the notebook."""
+    said = stage.cell(f"""
+        frame = spark.createDataFrame({data})
+        runs = [occam.train({network}, frame, epochs=2, batch_size=128, workers=n, shuffle=False) for n in {workers}]
+        keras.utils.set_random_seed(1)
+        alone, losses = {network}(), []
+        for first in [*range(0, len(X), 128)] * 2:
+            alone.reset_metrics()
+            x = X[first : first + 128].reshape(-1, *alone.input_shape[1:])
+            losses.append(float(alone.train_on_batch(x, Y[first : first + 128])[0]))
+        said = [len(losses), max(gap(one.losses, losses) for one in runs), len(runs[-1].digest)]
+        said.append(gap(runs[-1].model.predict(x, verbose=0), alone.predict(x, verbose=0)))
+    """)
+    steps, apart, digest, predicted = said
+    assert (steps, digest) == (40, 64)
+    assert apart < 1e-4
+    assert predicted < 1e-4
+
+
+def test_what_keras_does_with_weights_metrics_validation_and_a_smaller_last_batch(stage: Stage) -> None:
+    """The same figures as `fit`, and mixed rows are the same ones from a DataFrame and from arrays, on one or two."""
+    said = stage.cell("""
+        given = {"class_weight": {0: 1.0, 1: 5.0}, "epochs": 2, "batch_size": 200, "shuffle": False}
+        keras.utils.set_random_seed(1)
+        fitted = mlp().fit(X, Y, validation_data=(X[:501], Y[:501]), verbose=0, **given).history
+        ours = occam.train(mlp, (X, Y), validation=(X[:501], Y[:501]), **given)
+        said = {"fit": {name: gap(values, ours.history[name]) for name, values in fitted.items()}}
+        frame = spark.createDataFrame(pd.DataFrame(X).add_prefix("f").assign(label=Y)).repartition(3)
+        frame.coalesce(1).write.mode("overwrite").parquet("/tmp/rows")
+        order = spark.read.parquet("/tmp/rows").toPandas()
+        arrays = order.drop(columns="label").to_numpy(), order["label"].to_numpy()
+        one = occam.train(mlp, "/tmp/rows", epochs=2, batch_size=256, workers=1, seed=7)
+        two = occam.train(mlp, arrays, epochs=2, batch_size=256, workers=2, seed=7)
+        said["mixed"] = gap(one.losses, two.losses)
+        said["left"] = [left(), spark.sparkContext._jsc.getPersistentRDDs().size()]
+    """)
+    assert set(said["fit"]) == {"loss", "accuracy", "AUC", "val_loss", "val_accuracy", "val_AUC"}
+    assert max(said["fit"].values()) < 1e-4
+    assert said["mixed"] < 1e-4
+    assert said["left"] == [0, 0]
+
+
+def test_callbacks_are_called_between_epochs_and_what_they_change_counts(stage: Stage) -> None:
+    said = stage.cell("""
+        class Seen(keras.callbacks.Callback):
+            def on_epoch_end(self, epoch, logs):
+                seen.append([epoch, round(logs["val_loss"], 6), float(self.model.optimizer.learning_rate)])
+        seen, calls = [], keras.callbacks
+        given = [
+            Seen(), calls.ModelCheckpoint("/tmp/best.keras", save_best_only=True),
+            calls.EarlyStopping(patience=1, min_delta=0.05, restore_best_weights=True),
+            calls.LearningRateScheduler(lambda epoch, rate: rate if epoch == 0 else rate / 2), calls.TerminateOnNaN(),
+        ]
+        held = X[:500], Y[:500]
+        run = occam.train(mlp, (X, Y), epochs=9, batch_size=640, validation=held, callbacks=given)
+        saved = keras.models.load_model("/tmp/best.keras")
+        scores = [model.evaluate(*held, verbose=0)[0] for model in (run.model, saved)]
+        said = {"seen": seen, "run": [run.epochs, run.stopped, len(run.worker_seconds[0])], "scores": scores,
+                "history": sorted(run.history), "rates": run.history["learning_rate"], "html": run._repr_html_()}
+    """)
+    epochs, stopped, ranks = said["run"]
+    assert (stopped, ranks) == (True, 2)
+    assert len(said["seen"]) == epochs < 9
+    assert said["rates"] == pytest.approx([3e-3 / 2**epoch for epoch in range(epochs)])
+    losses = [one[1] for one in said["seen"]]
+    assert min(abs(said["scores"][0] - loss) for loss in losses) < 1e-4, "the weights are those of an epoch"
+    assert said["scores"][1] == pytest.approx(min(losses), abs=1e-4)
+    assert "learning_rate" in said["history"]
+    assert said["html"].count("<svg") == 3
+
+
+def test_what_cannot_be_trained_is_refused_in_under_a_second(stage: Stage) -> None:
+    said = stage.cell("""
+        table = lambda *columns: spark.range(10).selectExpr(*columns)
+        counting = keras.callbacks.LambdaCallback(on_train_batch_end=print)
+        tries = {
+            "slots": ((mlp, (X, Y)), {"workers": 3}), "batch": ((mlp, (X, Y)), {"batch_size": 65}),
+            "gpu": ((mlp, (X, Y)), {"gpu": True}), "text": ((mlp, table("id", "'a' t", "1 label")), {}),
+            "columns": ((mlp, table("id", "1 label")), {}), "shape": ((mlp, (X[:, :5], Y)), {}),
+            "labels": ((mlp, (X, Y.reshape(-1, 1, 1, 1))), {}), "model": ((mlp(), (X, Y)), {}),
+            "callback": ((mlp, (X, Y)), {"callbacks": [counting]}), "data": ((mlp, 3), {}),
+        }
+        said = {}
+        for name, (args, more) in tries.items():
+            began = time.monotonic()
+            try:
+                occam.train(*args, **more)
+            except occam.Refused as refused:
+                said[name] = [time.monotonic() - began, str(refused)]
+        said = [list(tries), said, children()]
+    """)
+    names, refused, children = said
+    assert list(refused) == names
+    assert {name: seconds for name, (seconds, _) in refused.items() if seconds > 1} == {}
+    assert all("\n  → " in words for _, words in refused.values()), refused
+    assert "batch_size=64 or 66" in refused["batch"][1]
+    assert children == 0
+
+
+FAULTS = """
+class When(keras.callbacks.Callback):
+    # In the middle of an epoch: a moment after it began.
+    def __init__(self, epoch, what):
+        super().__init__()
+        self.epoch, self.what = epoch, what
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.epoch:
+            self.epoch = None
+            threading.Timer(0.05, self.what).start()
+
+def kill(pattern):
+    return lambda: subprocess.run(["bash", "-c", f"kill -9 $(pgrep -f '{pattern}' | tail -1)"])
+
+much = {"epochs": 12, "batch_size": 16, "seed": 2}
+"""
+
+
+def test_a_worker_killed_in_the_middle_of_an_epoch_changes_nothing(stage: Stage) -> None:
+    """It begins again after the last whole epoch, on the worker that comes in its place; else the error comes soon."""
+    stage.cell(FAULTS)
+    said = stage.cell("""
+        base = occam.train(mlp, (X, Y), **much)
+        began = time.monotonic()
+        run = occam.train(mlp, (X, Y), callbacks=[When(4, kill("[O]ccamExecutorBackend"))], **much)
+        said = {"resumed": run.resumed, "same": [gap(base.losses, run.losses), base.digest == run.digest],
+                "seconds": time.monotonic() - began, "words": repr(run)}
+        began = time.monotonic()
+        try:
+            occam.train(mlp, (X, Y), callbacks=[When(2, kill("occam.training.[c]hild"))], retries=0, **much)
+        except occam.TrainingFailed as failed:
+            said["error"] = [str(failed), time.monotonic() - began, failed.result.epochs, left()]
+    """)
+    assert said["resumed"] == 1, said
+    assert said["same"] == [0.0, True]
+    assert "resumed: 1 time, after a worker was lost" in said["words"]
+    words, seconds, epochs, children = said["error"]
+    assert "rank" in words, words
+    assert "was lost" in words or "was ended by signal 9" in words
+    assert seconds < 60
+    assert (epochs, children) == (2, 0)
+
+
+def test_what_is_no_number_and_what_a_student_got_wrong_are_said_with_where(stage: Stage) -> None:
+    said = stage.cell("""
+        bad = X.copy()
+        bad[1000 * 2 + 7] = np.nan  # step 16 of the first epoch, in the second half of its batch
+        def broken():
+            import os
+            if os.environ.get("TF_CONFIG"):  # on a worker only
+                raise RuntimeError("no such luck")
+            return mlp()
+        said = []
+        for build, data in ((mlp, (bad, Y)), (broken, (X, Y))):
+            try:
+                occam.train(build, data, batch_size=128, shuffle=False)
+            except occam.TrainingFailed as failed:
+                said.append([str(failed), failed.trace, left()])
+    """)
+    (number, _, left), (mistake, trace, none) = said
+    assert "no finite number at epoch 1, step 16, on rank 1 only" in number
+    assert "failed: RuntimeError: no such luck" in mistake
+    assert "in broken" in trace
+    assert left == none == 0
+
+
+def test_a_notebook_shows_it_live_and_the_stop_button_ends_it(notebook_image: tuple[object, str]) -> None:
+    with spark_stage.built() as (engine, image), spark_stage.stage(engine, image) as there:
+        said = there.python(f"""
+            from notebook_kernel import Notebook
+            book = Notebook()
+            book.run("import occam; spark = occam.spark(workers=2, memory='2G')")
+            book.run({SETUP!r})
+            said = [book.run("r = occam.train(mlp, (X, Y), epochs=2, batch_size=8); r")]
+            asked = "occam.train(mlp, (X, Y), epochs=500, batch_size=8)"
+            said.append(book.run(asked, interrupt_at="epoch 2 of"))
+            said.append(book.run("print(left(), spark.range(3).count())"))
+            book.shut_down()
+        """)
+    shown, stopped, after = said
+    assert any("<progress" in one and "samples/s" in one for one in shown)
+    assert "<svg" in shown[-1]
+    assert ["error", "KeyboardInterrupt", ""] in stopped
+    assert after[-1].strip() == "0 3"
+
+
+@pytest.mark.soak
+def test_more_data_than_a_worker_has_memory() -> None:
+    """One rank in a container of 1.5 GB trains on 2 GB of rows, which Spark makes on the way."""
+    limit = 1536 * MIB
+    with spark_stage.built() as (engine, image), spark_stage.stage(engine, image) as there:
+        there.start_kernel(workers=1, memory="2G")
+        with there.executor(100, limit):
+            there.cell(SETUP)
+            said = there.cell(
+                """
+                import time
+                end = time.time() + 60
+                while spark._held.registered() < 2 and time.time() < end:
+                    time.sleep(0.2)
+                wide = spark.range(0, 2_000_000, 1, 40).selectExpr(
+                    "transform(sequence(0, 511), i -> float(rand(i))) image", "int(id % 2) label")
+                def wider():
+                    model = keras.Sequential([keras.Input((512,)), keras.layers.Dense(1, activation="sigmoid")])
+                    model.compile("sgd", "binary_crossentropy")
+                    return model
+                run = occam.train(wider, wide, epochs=1, batch_size=4096)
+                said = [run.rows * 512 * 4 // 2, repr(run), run.seconds, run.until_first]
+                """,
+                seconds=1500,
+            )
+    held, words, *_ = said
+    assert held > limit
+    print(json.dumps(said), words)

@@ -1,0 +1,144 @@
+"""What is refused before a training starts, and with which words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from occam.errors import NotEnough, Refused
+from occam.training import columns, preflight
+from occam.training.columns import Column
+from occam.training.forms import Form
+from occam.training.preflight import Size, Workers
+
+GIB = 1 << 30
+LAB = Workers("lab", executors=2, cores=1, memory=2 * GIB, heap=GIB)
+
+
+def test_as_many_ranks_as_workers_unless_told() -> None:
+    assert preflight.workers_of(LAB, None, gpu=False) == 2
+    assert preflight.workers_of(LAB, 1, gpu=False) == 1
+    assert preflight.workers_of(replace(LAB, cores=2), 4, gpu=False) == 4
+
+
+@pytest.mark.parametrize(
+    ("cluster", "wanted", "gpu", "words"),
+    [
+        (LAB, 3, False, r"3 ranks need .* has 2 workers of 1 core\n  → workers=2, or spark.cluster.scale\(3\)"),
+        (replace(LAB, executors=0), None, False, r"1 ranks need as many cores"),
+        (replace(LAB, adaptive=(1, 4)), 2, False, r"adaptive .*\n  → spark.stop\(\), then occam.spark\(workers=4\)"),
+        (LAB, 2, True, r"no GPU\n  → occam.spark\(gpu=1\)"),
+        (replace(LAB, cores=2, gpus=1), 4, True, r"4 ranks need a GPU each, .* has 2\n  → workers=2"),
+        (LAB, 0, False, "whole number"),
+    ],
+)
+def test_too_few_slots_are_said_with_what_to_do(cluster: Workers, wanted: int | None, gpu: bool, words: str) -> None:
+    with pytest.raises(Refused, match=words):
+        preflight.workers_of(cluster, wanted, gpu=gpu)
+
+
+@pytest.mark.parametrize(("size", "near"), [(65, "64 or 66"), (1, "2"), (1023, "1022 or 1024")])
+def test_a_batch_is_shared_equally(size: int, near: str) -> None:
+    with pytest.raises(Refused, match=f"batch_size={near}$"):
+        preflight.batch(size, 2)
+    assert preflight.batch(64, 2) == 64
+
+
+def test_a_row_gets_the_shape_that_the_network_takes() -> None:
+    assert preflight.shape(Form("float32", (64,)), (8, 8, 1)) == Form("float32", (8, 8, 1))
+    assert preflight.shape(Form("uint8", (8, 8, 1)), (None, None, 1)) == Form("uint8", (8, 8, 1))
+    with pytest.raises(Refused, match="64 features, and the network takes 8 x 8 x 3"):
+        preflight.shape(Form("float32", (64,)), (8, 8, 3))
+
+
+def test_a_worker_that_is_surely_too_small_is_refused_with_a_size_that_does() -> None:
+    million = Size(1_000_000, 2_000_000)
+    preflight.memory(LAB, million, 116, 512, 2)
+    with pytest.raises(NotEnough, match=r'a worker has 1 GB besides its JVM\n  → .*memory="\d+G"'):
+        preflight.memory(LAB, Size(100_000_000, 200_000_000), 116, 512, 2)
+    with pytest.raises(NotEnough):
+        preflight.memory(replace(LAB, executors=1, cores=4), million, 116, 512, 4)
+
+
+def test_arrays_have_a_limit_and_every_rank_a_row() -> None:
+    preflight.arrays(1 << 20)
+    with pytest.raises(Refused, match="Parquet"):
+        preflight.arrays(GIB)
+    with pytest.raises(Refused, match="1 row for 2 workers"):
+        preflight.rows(1, 2)
+
+
+# Callbacks -----------------------------------------------------------------------------------------------------------
+
+
+class Callback:
+    """As Keras' base class."""
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None: ...
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None: ...
+
+
+class Mine(Callback):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None: ...
+
+
+class EveryBatch(Callback):
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None: ...
+
+
+def test_callbacks_are_those_that_can_be_called_between_epochs() -> None:
+    mine = Mine()
+    assert preflight.callbacks([mine], Callback) == [mine]
+    with pytest.raises(Refused, match="EveryBatch has on_train_batch_end"):
+        preflight.callbacks([mine, EveryBatch()], Callback)
+    late = Mine()
+    late.on_train_batch_end = print  # type: ignore[assignment]
+    with pytest.raises(Refused, match="Mine has on_train_batch_end"):
+        preflight.callbacks([late], Callback)
+    with pytest.raises(Refused, match="no callback"):
+        preflight.callbacks([print], Callback)
+
+
+def test_kerass_checkpoint_serves_unless_it_counts_batches() -> None:
+    checkpoint: Any = type("ModelCheckpoint", (EveryBatch,), {"__module__": "keras.src.callbacks"})()
+    checkpoint.save_freq = "epoch"
+    assert preflight.callbacks([checkpoint], Callback) == [checkpoint]
+    checkpoint.save_freq = 100
+    with pytest.raises(Refused, match='save_freq="epoch"'):
+        preflight.callbacks([checkpoint], Callback)
+
+
+# Columns -------------------------------------------------------------------------------------------------------------
+
+TYPES = [
+    ("pt", "double"),
+    ("image", "array<float>"),
+    ("v", "vector"),
+    ("w", "float"),
+    ("label", "int"),
+    ("who", "string"),
+]
+
+
+def test_columns_are_chosen_by_name_or_all_that_are_left() -> None:
+    chosen = columns.choose(TYPES, ["pt", "image", "v"], "label", "w")
+    assert [one.name for one in chosen.features] == ["pt", "image", "v"]
+    assert [one.name for one in chosen.lengths_wanted] == ["image", "v"]
+    assert (chosen.label_kind, chosen.weight) == ("int32", Column("w", "float"))
+    assert [one.name for one in columns.choose(TYPES[:5], None, "label", "w").features] == ["pt", "image", "v"]
+    assert columns.choose(TYPES, "pt", ["label", "w"], None).label_kind == "float32"
+
+
+@pytest.mark.parametrize(
+    ("features", "label", "weight", "words"),
+    [
+        (None, "label", None, r"'who' holds text, .*\n  → .*StringIndexer"),
+        (None, "y", None, r"no column 'y'; there are pt, image"),
+        (["label"], "label", None, "both feature and label"),
+        (["pt"], "label", "image", "one number for each row"),
+    ],
+)
+def test_columns_that_cannot_be_trained_on(features: Any, label: str, weight: str | None, words: str) -> None:
+    with pytest.raises(Refused, match=words):
+        columns.choose(TYPES, features, label, weight)
