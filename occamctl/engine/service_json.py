@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -12,7 +11,6 @@ from occamctl.plan import desired, gpus
 from occamctl.spec import names
 
 _SECOND = 1_000_000_000
-RIGHT_WAY_ROUND = (23, 0, 2)
 
 
 def _files(kind: Literal["Secret", "Config"], files: tuple[desired.File, ...], ids: Mapping[str, str]) -> list[Any]:
@@ -58,17 +56,12 @@ def _resources(cpus: float, memory: int, pids: int = 0, generic: tuple[str, ...]
 def kills_what_has_gpus(engine: Engine) -> bool:
     """Whether a manager's engine takes every task with named resources for misplaced when its node changes.
 
-    A condition was the wrong way round until 23.0.2 (moby#44378), and a node changes with every network that is new on
-    it. There the container is told its GPUs by the same variables, and the swarm is told nothing.
+    There the container is told its GPUs by the same variables, and the swarm is told nothing.
     """
     with speaking_to(engine.name):
         managers = engine.api.nodes(filters={"role": "manager"})
     versions = [((one.get("Description") or {}).get("Engine") or {}).get("EngineVersion", "") for one in managers]
-    return any(_numbers(version) < RIGHT_WAY_ROUND for version in versions)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", version.partition("+")[0])[:3])
+    return not all(map(gpus.held_by_swarm, versions))
 
 
 def service_json(engine: Engine, wanted: desired.Service) -> dict[str, Any]:
