@@ -44,8 +44,8 @@ def variable(uuid: str) -> str:
 def held_by_swarm(engine: str) -> bool:
     """Whether a swarm whose managers have this version of the engine can hold GPUs for what runs on networks.
 
-    Until 23.0.2 a condition was the wrong way round (moby#44378): whenever a node changes, and it does with every network
-    that is new on it, the manager takes each task there that has named resources for misplaced, and ends it.
+    Until 23.0.2 a condition was the wrong way round (moby#44378): whenever a node changes, and it does with every
+    network that is new on it, the manager takes each task there that has named resources for misplaced, and ends it.
     """
     return tuple(int(number) for number in re.findall(r"\d+", engine.partition("+")[0])[:3]) >= (23, 0, 2)
 
