@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -14,7 +14,6 @@ from occamctl.plan.gpus import called
 from occamctl.plan.lending import said_of
 from occamctl.plan.observed import EngineGpus, Gpu, HostFacts
 from occamctl.plan.seen import Observed
-from occamctl.plan.wanted import MANAGERS
 from occamctl.spec.units import human_size
 
 
@@ -91,17 +90,6 @@ def _missing(lacks: list[dict[str, str]]) -> Iterator[str]:
         yield f"missing: {one['what']}"
         if number == len(lacks) or lacks[number]["fix"] != one["fix"]:
             yield f"  fix: {one['fix']}"
-
-
-def remark(session: Session, rows: Iterable[dict[str, Any]]) -> str:
-    """What is worth knowing of a course whose swarm cannot hold GPUs itself; "" when it can, or lends none."""
-    managers = [session.facts[host].engine for host in session.hosts[:MANAGERS] if host in session.facts]
-    if not any(row["lends"] for row in rows) or all(map(gpus.held_by_swarm, filter(None, managers))):
-        return ""
-    return (
-        "The gateway alone keeps GPUs from being given out twice: the swarm holds them too once the managers have "
-        "Docker 23.0.2 or newer (moby#44378)."
-    )
 
 
 def not_ready(session: Session, seen: Observed) -> tuple[str, ...]:

@@ -61,8 +61,6 @@ def check(
         if output == "table":
             for line in (line for row in rows for line in action.lines(row)):
                 render.line(line)
-            if note := action.remark(session, rows):
-                render.note(note)
         raise_errors(session.errors)
         speeds = []
         if deep:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 from occamctl.engine.client import Engine, speaking_to
@@ -11,6 +12,7 @@ from occamctl.plan import desired, gpus
 from occamctl.spec import names
 
 _SECOND = 1_000_000_000
+_NONE: Mapping[str, int] = MappingProxyType({})
 
 
 def _files(kind: Literal["Secret", "Config"], files: tuple[desired.File, ...], ids: Mapping[str, str]) -> list[Any]:
@@ -46,17 +48,19 @@ def _mount(mount: desired.Mount) -> dict[str, Any]:
     return made
 
 
-def _resources(cpus: float, memory: int, pids: int = 0, generic: tuple[str, ...] = ()) -> dict[str, Any]:
+def _resources(cpus: float, memory: int, pids: int = 0, generic: Mapping[str, int] = _NONE) -> dict[str, Any]:
     made: dict[str, Any] = {"NanoCPUs": int(cpus * 1e9), "MemoryBytes": memory, "Pids": pids}
     # A service asks for a number, also of resources that have names; the scheduler assigns one by its name.
-    made["GenericResources"] = [{"DiscreteResourceSpec": {"Kind": kind, "Value": 1}} for kind in generic]
+    made["GenericResources"] = [
+        {"DiscreteResourceSpec": {"Kind": kind, "Value": many}} for kind, many in generic.items()
+    ]
     return {key: value for key, value in made.items() if value}
 
 
 def kills_what_has_gpus(engine: Engine) -> bool:
     """Whether a manager's engine takes every task with named resources for misplaced when its node changes.
 
-    There the container is told its GPUs by the same variables, and the swarm is told nothing.
+    There GPUs are held by their shares, and the container is told which ones by the same variables.
     """
     with speaking_to(engine.name):
         managers = engine.api.nodes(filters={"role": "manager"})
@@ -67,10 +71,12 @@ def kills_what_has_gpus(engine: Engine) -> bool:
 def service_json(engine: Engine, wanted: desired.Service) -> dict[str, Any]:
     """The engine's own JSON of a service (API 1.41, engine 20.10)."""
     everywhere = wanted.mode == "global"
-    env, generic = dict(wanted.env), wanted.generic
-    if generic and wanted.networks and kills_what_has_gpus(engine):
-        env |= {gpus.variable(one.uuid): one.uuid for one in gpus.held(wanted.labels)}
-        generic = ()
+    env, generic = dict(wanted.env), dict.fromkeys(wanted.generic, 1)
+    if generic and kills_what_has_gpus(engine):
+        shares = {gpus.hold(kind): gpus.HOLD for kind in generic}
+        if wanted.networks:
+            env |= {gpus.variable(one.uuid): one.uuid for one in gpus.held(wanted.labels)}
+        generic = shares | ({} if wanted.networks else generic)
     marked = {**wanted.labels, names.SPEC: wanted.spec_hash}
     with speaking_to(engine.name):
         secret_ids = _ids(engine.api.secrets() if wanted.secrets else [], wanted.secrets, "secret", engine.name)

@@ -40,7 +40,7 @@ class Node:
     labels: Mapping[str, str]
     leader: bool = False
     generic: Mapping[str, str] = field(default_factory=dict)
-    """Named generic resources that its engine has, kind to name."""
+    """Generic resources that its engine has, kind to name or number."""
 
     @property
     def usable(self) -> bool:
@@ -114,7 +114,7 @@ def _node(raw: Mapping[str, Any]) -> Node:
         memory=resources.get("MemoryBytes", 0),
         labels=raw["Spec"].get("Labels") or {},
         leader=bool(raw.get("ManagerStatus", {}).get("Leader")),
-        generic=_generic(resources.get("GenericResources")),
+        generic=_generic(resources.get("GenericResources"), "NamedResourceSpec", "DiscreteResourceSpec"),
     )
 
 
@@ -258,14 +258,14 @@ def _task(raw: Mapping[str, Any]) -> Task:
         },
         configs=config_names(raw["Spec"]),
         generic=gpus.told((raw["Spec"].get("ContainerSpec") or {}).get("Env") or ())
-        | _generic(raw.get("GenericResources")),
+        | _generic(raw.get("GenericResources"), "NamedResourceSpec"),
     )
 
 
-def _generic(listed: list[dict[str, Any]] | None) -> dict[str, str]:
-    """Only those with names: of the others the swarm counts how many there are."""
-    named = [one["NamedResourceSpec"] for one in listed or () if "NamedResourceSpec" in one]
-    return {one["Kind"]: one["Value"] for one in named}
+def _generic(listed: list[dict[str, Any]] | None, *forms: str) -> dict[str, str]:
+    """Those of these forms: some have names, of others the swarm counts how many there are."""
+    specs = [one[form] for one in listed or () for form in forms if form in one]
+    return {one["Kind"]: str(one["Value"]) for one in specs}
 
 
 def config_names(template: Mapping[str, Any]) -> tuple[str, ...]:

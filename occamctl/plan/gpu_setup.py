@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from occamctl.errors import HostError
-from occamctl.plan.gpus import kind, variable
+from occamctl.plan.gpus import hold, kind, known, variable
+from occamctl.plan.gpus import resources as of_gpu
 from occamctl.plan.observed import EngineGpus, Gpu, HostFacts, HostFile
 
 Said = Literal["auto", "none"] | list[str]
@@ -164,7 +165,7 @@ def _engine(file: HostFile, gpus: tuple[Gpu, ...], engine: EngineGpus) -> Iterat
         missing.append(f"its engine has no runtime {RUNTIME}")
     if engine.default_runtime != RUNTIME:
         missing.append(f"its engine's default runtime is {engine.default_runtime or 'another'}")
-    unknown = [gpu.uuid for gpu in gpus if engine.generic.get(kind(gpu.uuid)) != gpu.uuid]
+    unknown = [gpu.uuid for gpu in gpus if not known(gpu.uuid, engine.generic)]
     if unknown:
         missing.append(f"its engine does not know {_some(unknown)} as generic resource")
     if not missing:
@@ -190,11 +191,11 @@ def _some(uuids: list[str]) -> str:
 
 def engine_gpus(info: Mapping[str, Any]) -> EngineGpus:
     """What an engine knows of GPUs, from what its API answers to /info."""
-    named = [one["NamedResourceSpec"] for one in info.get("GenericResources") or () if "NamedResourceSpec" in one]
+    listed = [spec for one in info.get("GenericResources") or () for spec in one.values()]
     return EngineGpus(
         str(info.get("DefaultRuntime") or ""),
         frozenset(info.get("Runtimes") or ()),
-        {one["Kind"]: one["Value"] for one in named},
+        {one["Kind"]: str(one["Value"]) for one in listed},
     )
 
 
@@ -215,11 +216,12 @@ def daemon_json(text: str | None, gpus: Iterable[Gpu]) -> str:
         raise HostError(f"{DAEMON}: runtimes is not an object", fix="mend it by hand")
     if not isinstance(resources, list) or not all(isinstance(one, str) for one in resources):
         raise HostError(f"{DAEMON}: node-generic-resources is not a list of texts", fix="mend it by hand")
-    others = [one for one in resources if not one.startswith(kind(""))]
+    others = [one for one in resources if not one.startswith((kind(""), hold("")))]
+    ours = [f"{name}={value}" for gpu in _sorted(gpus) for name, value in of_gpu(gpu.uuid).items()]
     merged = there | {
         "runtimes": {RUNTIME: {"path": "nvidia-container-runtime", "runtimeArgs": []}} | runtimes,
         "default-runtime": RUNTIME,
-        "node-generic-resources": [*others, *(f"{kind(gpu.uuid)}={gpu.uuid}" for gpu in _sorted(gpus))],
+        "node-generic-resources": [*others, *ours],
     }
     return json.dumps(merged, indent=4, ensure_ascii=False) + "\n"
 

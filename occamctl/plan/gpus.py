@@ -21,7 +21,11 @@ HELD = "occam.gpus.held"
 """Service label: the GPUs that were chosen for it, as JSON (`label`)."""
 EVERY = "*"
 MOST = 64
-_KIND = "OCCAM_GPU_"
+_KIND, _HOLD = "OCCAM_GPU_", "OCCAM_HOLD_"
+HOLD = 2
+"""Of a GPU's shares: who has so many holds it, since two such parts do not fit."""
+_SHARES = 3
+"""A manager that ends what has *all* of a resource (see `held_by_swarm`) leaves alone what has a part of it."""
 _PROFILE = re.compile(r"\d+g\.\d+gb(\+[a-z0-9.]+)?", re.IGNORECASE)
 _NOMINAL = 0.92
 """A card that is sold as 24 GB reports 22.5 GiB, one of 40 GB 39.6 (error correction, binary units): both are meant."""
@@ -34,6 +38,21 @@ def kind(uuid: str) -> str:
     which the engine writes in capitals, so the kind is in capitals.
     """
     return _KIND + re.sub(r"[^A-Z0-9]", "_", uuid.upper())
+
+
+def hold(kind: str) -> str:
+    """The kind of a GPU's shares: what old managers hold it by."""
+    return _HOLD + kind.removeprefix(_KIND)
+
+
+def resources(uuid: str) -> dict[str, str]:
+    """What an engine has to know of a GPU: its kinds of generic resources, with their values."""
+    return {kind(uuid): uuid, hold(kind(uuid)): str(_SHARES)}
+
+
+def known(uuid: str, generic: Mapping[str, str]) -> bool:
+    """Whether generic resources, kind to value, have all of that."""
+    return resources(uuid).items() <= generic.items()
 
 
 def variable(uuid: str) -> str:
@@ -116,7 +135,7 @@ def trouble(gpu: Gpu, labels: Mapping[str, str], generic: Mapping[str, str]) -> 
     reasons = out(labels)
     if why := reasons.get(gpu.uuid) or reasons.get(EVERY):
         return why
-    if generic.get(kind(gpu.uuid)) != gpu.uuid:
+    if not known(gpu.uuid, generic):
         return "the engine does not know it: occamctl gpu check"
     return "" if labels.get(PROVEN) else "not proven yet"
 

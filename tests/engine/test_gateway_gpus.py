@@ -88,7 +88,8 @@ class HubThatStops(HubsAnswers):
 def know_gpus() -> None:
     """The pretend hosts' engines are started anew with GPUs as generic resources, one kind each."""
     for number, there in THERE.items():
-        config = {"node-generic-resources": [f"{gpus.kind(one.uuid)}={one.uuid}" for one in there]}
+        known = [f"{kind}={value}" for one in there for kind, value in gpus.resources(one.uuid).items()]
+        config = {"node-generic-resources": known}
         for words, stdin in (
             ("mkdir -p /etc/docker && cat >/etc/docker/daemon.json", json.dumps(config).encode()),
             ("pkill -TERM -x dockerd; while pgrep -x dockerd; do sleep 0.2; done", b""),

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
-import pytest
-
-from occamctl.actions.gpus import lines, remark
+from occamctl.actions.gpus import lines
 
 GPU = {"uuid": "GPU-a", "model": "NVIDIA A100-SXM4-40GB", "memory": 40 << 30, "profile": ""}
 SLICE = {"uuid": "MIG-x", "model": "NVIDIA A100-SXM4-40GB", "memory": 4864 << 20, "profile": "1g.5gb"}
@@ -39,20 +35,3 @@ def test_a_host_in_words() -> None:
 def test_a_host_without_gpus_is_one_line() -> None:
     bare = ROW | {"gpus": [], "lends": [], "driver": "", "toolkit": "", "missing": [], "state": "no GPU"}
     assert lines(bare) == ["lab1: no GPU"]
-
-
-@pytest.mark.parametrize(
-    ("engines", "lends", "said"),
-    [
-        (["20.10.24+dfsg1"], ["GPU-a"], True),
-        (["23.0.2", "24.0.7", "29.1.3"], ["GPU-a"], False),
-        (["29.1.3", "20.10.24"], ["GPU-a"], True),
-        (["29.1.3", "29.1.3", "29.1.3", "20.10.24"], ["GPU-a"], False),  # a worker's engine decides nothing
-        (["20.10.24"], [], False),
-    ],
-)
-def test_an_old_manager_is_remarked_on(engines: list[str], lends: list[str], said: bool) -> None:
-    hosts = tuple(f"host{number}" for number in range(len(engines)))
-    facts = {host: SimpleNamespace(engine=engine) for host, engine in zip(hosts, engines, strict=True)}
-    session = SimpleNamespace(hosts=hosts, facts=facts)
-    assert bool(remark(session, [{"lends": lends}])) is said  # type: ignore[arg-type]

@@ -50,10 +50,14 @@ def test_a_container_is_told_its_gpus_in_either_way() -> None:
     new, old = (service_json(engine(version), service("net")) for version in ("29.1.3", "20.10.24"))
     assert reserved(new) == [{"DiscreteResourceSpec": {"Kind": "OCCAM_GPU_GPU_7F0C", "Value": 1}}]
     assert "Env" not in new["TaskTemplate"]["ContainerSpec"], "the engine says it"
-    assert reserved(old) is None
+    assert reserved(old) == [{"DiscreteResourceSpec": {"Kind": "OCCAM_HOLD_GPU_7F0C", "Value": 2}}], "of three"
     assert old["TaskTemplate"]["ContainerSpec"]["Env"] == ["DOCKER_RESOURCE_OCCAM_GPU_GPU_7F0C=GPU-7f0c"]
     assert gpus.told(old["TaskTemplate"]["ContainerSpec"]["Env"]) == {"OCCAM_GPU_GPU_7F0C": "GPU-7f0c"}
     assert new["Labels"] == old["Labels"], "it is the same service"
     without = service_json(engine("20.10.24"), service("net", generic=False))
     assert "Env" not in without["TaskTemplate"]["ContainerSpec"], "held for later, and not by this container"
-    assert reserved(service_json(engine("20.10.24"), service())), "without a network nothing changes the node"
+    probe = service_json(engine("20.10.24"), service())
+    assert [one["DiscreteResourceSpec"]["Kind"] for one in reserved(probe)] == [
+        "OCCAM_HOLD_GPU_7F0C",
+        "OCCAM_GPU_GPU_7F0C",
+    ], "without a network nothing changes the node"

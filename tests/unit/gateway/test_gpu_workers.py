@@ -141,7 +141,7 @@ def test_an_executor_asks_the_swarm_for_exactly_its_gpus() -> None:
 
 def test_only_gpus_that_are_proven_and_that_no_task_has_are_free() -> None:
     labels = {gpus.LENT: gpus.label(A100[:2]), gpus.PROVEN: "yes"}
-    generic = {gpus.kind(one.uuid): one.uuid for one in A100[:2]}
+    generic = gpus.resources("GPU-a") | gpus.resources("GPU-b")
     there = replace(node("1"), labels=labels, generic=generic)
     mine = replace(task("1"), generic={gpus.kind("GPU-a"): "GPU-a"})
     seen = Seen(0, {"1": there, "2": replace(node("2"), labels={gpus.LENT: labels[gpus.LENT]})}, {}, {"s": (mine,)})

@@ -12,7 +12,7 @@ import pytest
 from occamctl.errors import HostError
 from occamctl.hosts.facts import parse
 from occamctl.plan.gpu_setup import Said, concerned, config_toml, daemon_json, engine_gpus, lacks, lent
-from occamctl.plan.gpus import kind, variable
+from occamctl.plan.gpus import resources, variable
 from occamctl.plan.observed import EngineGpus, Gpu, GpuSupport, HostFacts, HostFile
 
 ONE = Gpu("GPU-7f0c", "NVIDIA A100-SXM4-40GB", 40 << 30)
@@ -35,7 +35,7 @@ READY = replace(
         daemon=HostFile(daemon_json(None, (ONE, TWO))),
     ),
 )
-ENGINE = EngineGpus("nvidia", frozenset({"runc", "nvidia"}), {kind(one.uuid): one.uuid for one in (ONE, TWO)})
+ENGINE = EngineGpus("nvidia", frozenset({"runc", "nvidia"}), resources(ONE.uuid) | resources(TWO.uuid))
 
 
 def recorded(name: str) -> HostFacts:
@@ -150,7 +150,9 @@ def test_what_an_engine_tells_of_itself() -> None:
             {"DiscreteResourceSpec": {"Kind": "SSD", "Value": 3}},
         ],
     }
-    assert engine_gpus(told) == EngineGpus("nvidia", frozenset({"runc", "nvidia"}), {kind("GPU-7f0c"): "GPU-7f0c"})
+    assert engine_gpus(told) == EngineGpus(
+        "nvidia", frozenset({"runc", "nvidia"}), {"OCCAM_GPU_GPU_7F0C": "GPU-7f0c", "SSD": "3"}
+    )
     assert engine_gpus({"DefaultRuntime": "runc", "Runtimes": None, "GenericResources": None}) == EngineGpus("runc")
 
 
@@ -162,12 +164,18 @@ def test_daemon_json_is_merged() -> None:
         "log-driver": "local",
         "proxies": {"http-proxy": "http://ü"},
         "runtimes": {"crun": {"path": "crun"}, "nvidia": {"path": "/opt/nvidia-container-runtime"}},
-        "node-generic-resources": ["FPGA=1", "OCCAM_GPU_GPU_GONE=GPU-gone"],
+        "node-generic-resources": ["FPGA=1", "OCCAM_GPU_GPU_GONE=GPU-gone", "OCCAM_HOLD_GPU_GONE=3"],
     }
     made = json.loads(daemon_json(json.dumps(there), (TWO, ONE)))
     assert made == there | {
         "default-runtime": "nvidia",
-        "node-generic-resources": ["FPGA=1", "OCCAM_GPU_GPU_7F0C=GPU-7f0c", "OCCAM_GPU_MIG_1D0C=MIG-1d0c"],
+        "node-generic-resources": [
+            "FPGA=1",
+            "OCCAM_GPU_GPU_7F0C=GPU-7f0c",
+            "OCCAM_HOLD_GPU_7F0C=3",
+            "OCCAM_GPU_MIG_1D0C=MIG-1d0c",
+            "OCCAM_HOLD_MIG_1D0C=3",
+        ],
     }
     assert daemon_json(json.dumps(made), (ONE, TWO)) == daemon_json(json.dumps(there), (ONE, TWO)), "twice is once"
 

@@ -96,15 +96,17 @@ def test_which_gpus_a_wish_gets(want: GpuWish, gets: list[Gpu]) -> None:
 def test_the_swarm_has_a_kind_for_each_gpu() -> None:
     assert gpus.kind("GPU-7f0c1c2e-6a51") == "OCCAM_GPU_GPU_7F0C1C2E_6A51"
     assert gpus.variable("MIG-GPU-7f/1/0") == "DOCKER_RESOURCE_OCCAM_GPU_MIG_GPU_7F_1_0"
+    assert gpus.resources("GPU-a1") == {"OCCAM_GPU_GPU_A1": "GPU-a1", "OCCAM_HOLD_GPU_A1": "3"}
     assert gpus.uuids({gpus.kind("GPU-a1"): "GPU-a1", "FPGA": "x"}) == {"GPU-a1"}
 
 
 def test_labels_say_what_is_lent_and_why_something_is_not_given_out() -> None:
     labels = {gpus.LENT: gpus.label([A100, SLICE]), gpus.PROVEN: "yes"}
-    generic = {gpus.kind(one.uuid): one.uuid for one in (A100, SLICE)}
+    generic = gpus.resources(A100.uuid) | gpus.resources(SLICE.uuid)
     assert gpus.lent(labels) == (A100, SLICE)
     assert gpus.usable(labels, generic) == (A100, SLICE)
-    assert gpus.usable(labels, {gpus.kind(SLICE.uuid): SLICE.uuid}) == (SLICE,)
+    assert gpus.usable(labels, gpus.resources(SLICE.uuid)) == (SLICE,)
+    assert gpus.usable(labels, {gpus.kind(SLICE.uuid): SLICE.uuid}) == (), "old managers could not hold it"
     assert gpus.usable({gpus.LENT: labels[gpus.LENT]}, generic) == ()
     assert gpus.trouble(A100, {}, generic) == "not proven yet"
     one_out = labels | {gpus.OUT: json.dumps({"GPU-a1": "fell off the bus (XID 79)"})}

@@ -20,7 +20,7 @@ ONE, TWO = Gpu("GPU-a", "NVIDIA A100", 40 << 30), Gpu("GPU-b", "NVIDIA A100", 40
 SUPPORT = GpuSupport(2, tool=True, driver="570", toolkit="1.19.1", config=HostFile(config_toml(None, (ONE, TWO))))
 PLAIN = HostFacts("10.0.0.2", 2, 8 << 30, 6 << 30, 100 << 30, 50 << 30, 0.1, "debian 12", "27.0")
 READY = replace(PLAIN, gpus=(ONE, TWO), support=SUPPORT)
-ENGINE = EngineGpus("nvidia", frozenset({"nvidia"}), {gpus.kind(one.uuid): one.uuid for one in (ONE, TWO)})
+ENGINE = EngineGpus("nvidia", frozenset({"nvidia"}), gpus.resources("GPU-a") | gpus.resources("GPU-b"))
 PRINT = gpus.fingerprint(("GPU-a", "GPU-b"), "570", "1.19.1")
 LENDS = lends_label("ml")
 TAGS = Tags("occam/hub:1", "occam/notebook:1")
