@@ -257,9 +257,15 @@ def _task(raw: Mapping[str, Any]) -> Task:
             if one.get("Addresses")
         },
         configs=config_names(raw["Spec"]),
-        generic=gpus.told((raw["Spec"].get("ContainerSpec") or {}).get("Env") or ())
-        | _generic(raw.get("GenericResources"), "NamedResourceSpec"),
+        generic=_told(raw) | _generic(raw.get("GenericResources"), "NamedResourceSpec"),
     )
+
+
+def _told(raw: Mapping[str, Any]) -> dict[str, str]:
+    """The GPUs that we told a container of; one that waits for their shares has none yet."""
+    if raw["Status"]["State"] in ("new", "allocated", "pending"):
+        return {}
+    return gpus.told((raw["Spec"].get("ContainerSpec") or {}).get("Env") or ())
 
 
 def _generic(listed: list[dict[str, Any]] | None, *forms: str) -> dict[str, str]:
