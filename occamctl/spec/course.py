@@ -226,7 +226,7 @@ class InstructorQuota(Quota):
     """What an instructor may hold at a time."""
 
     workers: int = Field(16, ge=0, description="Spark workers; a larger one counts as several.")
-    gpus: int | None = Field(4, ge=0, description="GPUs.")
+    gpus: int | None = Field(None, ge=0, description="GPUs.")
 
 
 class GroupQuota(Quota):
