@@ -256,7 +256,8 @@ def test_a_notebook_shows_it_live_and_the_stop_button_ends_it(notebook_image: tu
     assert any("<progress" in one and "samples/s" in one for one in shown)
     assert "<svg" in shown[-1]
     assert ["error", "KeyboardInterrupt", ""] in stopped
-    assert after[-1].strip() == "0 3"
+    # On a busy machine the count has a bar as well, which is taken away behind it.
+    assert any(str(one).strip() == "0 3" for one in after), after
 
 
 @pytest.mark.soak
