@@ -55,6 +55,8 @@ def executor(to: Path, work: Path, host: str, java: str) -> subprocess.Popen[byt
         "OCCAM_JAVA_OPTS": " ".join([*QUIET, java]),
         "OCCAM_DRIVER_HOST": host, "OCCAM_DRIVER_PORT": str(PORT), "OCCAM_APP_ID": "app-warm-up",
         "OCCAM_EXECUTOR_ID": "0", "OCCAM_CORES": "1", "OCCAM_MEMORY": str(1 << 30),
+        # With a GPU, so that the classes that read Spark's resources file are archived too.
+        "OCCAM_GPUS": "1", "DOCKER_RESOURCE_OCCAM_GPU_NONE": "GPU-none",
     }  # fmt: skip
     return subprocess.Popen([HERE / "bin" / "occam-executor"], env=os.environ | variables)
 

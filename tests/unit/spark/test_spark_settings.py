@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -41,7 +42,7 @@ def conf(
 
 def function(name: str) -> str:
     """The text of a function of the executors' script."""
-    found = re.search(rf"^{name}\(\) \{{.*?^\}}", EXECUTOR.read_text(), re.MULTILINE | re.DOTALL)
+    found = re.search(rf"^{name}\(\) \{{(?: [^\n]* \}}$|.*?^\}})", EXECUTOR.read_text(), re.MULTILINE | re.DOTALL)
     assert found
     return found[0]
 
@@ -184,21 +185,24 @@ def test_what_an_idle_executor_holds_moves_to_the_others() -> None:
     ],
 )
 def test_what_the_swarm_assigned_is_told_in_sparks_words(
-    environment: list[str], wanted: int, said: list[str] | None
+    environment: list[str], wanted: int, said: list[str] | None, tmp_path: Path
 ) -> None:
     def ask(*words: str) -> subprocess.CompletedProcess[str]:
-        told = ["env", "-i", *environment, sys.executable, str(BIN / "occam-gpus"), *words]
+        path = f"PATH={os.environ['PATH']}"
+        told = ["env", "-i", path, f"OCCAM_GPUS={wanted}", *environment, *words]
         return subprocess.run(told, capture_output=True, text=True, timeout=10, check=False)
 
-    as_file = ask("resources", str(wanted))
+    script = f"{function('say')}\n{function('gpus')}\ngpus {tmp_path}/file && echo $CUDA_VISIBLE_DEVICES"
+    done = ask("bash", "-uc", script)
     if said is None:
-        assert as_file.returncode
-        assert "the engine gave" in as_file.stderr
+        assert done.returncode
+        assert "the engine gave" in done.stderr
         return
-    (resource,) = json.loads(as_file.stdout)
+    (resource,) = json.loads((tmp_path / "file").read_text())
     assert resource == {"id": {"componentName": "spark.executor", "resourceName": "gpu"}, "addresses": said}
-    assert json.loads(ask().stdout) == {"name": "gpu", "addresses": said}
-    assert ask("uuids").stdout.strip() == ",".join(said)
+    assert done.stdout.strip() == ",".join(said)
+    found = ask(sys.executable, str(BIN / "occam-gpus"))
+    assert json.loads(found.stdout) == {"name": "gpu", "addresses": said}
 
 
 @pytest.mark.parametrize(
