@@ -34,7 +34,7 @@ def prove(
 
     keep  GPUs that stay out of service whatever is seen, with the reason
     """
-    free = sorted(set(uuids) - _held(manager, node))
+    free = sorted(set(uuids) - held(manager, node))
     if not free:
         return ""
     try:
@@ -53,7 +53,8 @@ def prove(
     return why
 
 
-def _held(manager: Engine, node: str) -> set[str]:
+def held(manager: Engine, node: str) -> set[str]:
+    """UUIDs of a node's GPUs that live tasks have, whoever's they are."""
     live = [one for one in swarm.tasks(manager) if one.node_id == node and one.state in swarm.RUNNING_STATES]
     return {uuid for task in live for uuid in gpus.uuids(task.generic)}
 
@@ -76,20 +77,22 @@ def _probe(manager: Engine, course: str, node: str, image: str, free: Collection
     return next((why for assigned, text in said if (why := lending.verdict(assigned, text))), "")
 
 
-def _said(manager: Engine, name: str) -> str:
-    """What a probe printed, or the engine's words on why it could not start. Raises TookTooLong."""
+def until_ended(manager: Engine, name: str, what: str, seconds: float) -> tuple[str, str]:
+    """State and words of a service's one task once it has ended, however it did. Raises TookTooLong."""
 
     def look() -> tuple[str, str]:
         newest = next(iter(swarm.tasks(manager, service_name=name)), None)
         return (newest.state, newest.message) if newest else ("new", "not scheduled yet")
 
-    state, message = wait.until(
-        look,
-        lambda seen: seen[0] in _ENDED,
-        "the probe's end",
-        seconds=SECONDS,
-        describe=lambda seen: f"{seen[0]}: {seen[1]}",
+    return wait.until(
+        look, lambda seen: seen[0] in _ENDED, what, seconds=seconds, describe=lambda seen: f"{seen[0]}: {seen[1]}"
     )
+
+
+def _said(manager: Engine, name: str) -> str:
+    """What a probe printed, or the engine's words on why it could not start. Raises TookTooLong."""
+
+    state, message = until_ended(manager, name, "the probe's end", SECONDS)
     if state != "complete":
         return message
     try:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from occamctl import wait
+from occamctl.actions.gpu_proof import held, until_ended
 from occamctl.actions.session import Session, each
 from occamctl.engine import images, nodes, swarm
 from occamctl.engine.swarm import Node
@@ -19,7 +20,6 @@ from occamctl.spec.units import size
 Say = Callable[[str, str], None]
 SECONDS = 300
 """For one computation: TensorFlow takes most of a minute to start on a GPU that it sees for the first time."""
-_ENDED = ("complete", "failed", "rejected", "shutdown", "orphaned")
 
 
 def measure(session: Session, only: str, say: Say) -> list[dict[str, Any]]:
@@ -49,7 +49,7 @@ def measure(session: Session, only: str, say: Say) -> list[dict[str, Any]]:
 def _row(session: Session, host: str, node: Node, gpu: Gpu, say: Say) -> dict[str, Any]:
     row = {"host": host, "uuid": gpu.uuid, "model": gpus.called(gpu), "gpu": None, "cpu": None, "trouble": ""}
     why = gpus.trouble(gpu, node.labels, node.generic)
-    if not why and gpu.uuid in _held(session):
+    if not why and gpu.uuid in held(session.manager, node.id):
         why = "somebody holds it"
     if why:
         return row | {"trouble": why}
@@ -63,11 +63,6 @@ def _row(session: Session, host: str, node: Node, gpu: Gpu, say: Say) -> dict[st
         hint = "" if session.course.image.gpu else "; image: {gpu: true} brings CUDA"
         return seen | {"trouble": f"TensorFlow {said['tensorflow']} sees no GPU{hint}"}
     return seen
-
-
-def _held(session: Session) -> set[str]:
-    live = [one for one in swarm.tasks(session.manager) if one.state in swarm.RUNNING_STATES]
-    return {uuid for task in live for uuid in gpus.uuids(task.generic)}
 
 
 def _computed(session: Session, node: Node, gpu: Gpu) -> dict[str, Any]:
@@ -102,17 +97,7 @@ def _service(session: Session, node: Node, gpu: Gpu) -> desired.Service:
 
 
 def _until_ended(session: Session, name: str) -> None:
-    def look() -> tuple[str, str]:
-        newest = next(iter(swarm.tasks(session.manager, service_name=name)), None)
-        return (newest.state, newest.message) if newest else ("new", "not scheduled yet")
-
-    state, message = wait.until(
-        look,
-        lambda seen: seen[0] in _ENDED,
-        "the computation's end",
-        seconds=SECONDS,
-        describe=lambda seen: f"{seen[0]}: {seen[1]}",
-    )
+    state, message = until_ended(session.manager, name, "the computation's end", SECONDS)
     if state != "complete":
         last = swarm.service_logs(session.manager, name, tail=3).strip().splitlines()
         raise EngineError(f"{message}{': ' + last[-1] if last else ''}")
