@@ -113,6 +113,8 @@ class Api(RequestHandler):
     def log_exception(self, kind: Any, error: Any, trace: Any) -> None:
         if not isinstance(error, OccamError):
             super().log_exception(kind, error, trace)
+        elif status_of(error) >= 500:  # not the asker's doing: who keeps the course has to learn of it
+            log.warning("%s", error)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = (kwargs.get("exc_info") or (None, None, None))[1]

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from occamctl import wait
 from occamctl.engine import swarm
 from occamctl.engine.client import Engine
+from occamctl.errors import EngineError, HostError
 from occamctl.plan import gpus
 from occamctl.plan.fit import Room
 from occamctl.spec import names
+
+log = logging.getLogger("occam.gateway.sight")
+_AGAIN = 0.5
+"""Seconds after which the engine is read once more."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +125,17 @@ class Sight:
         asked = time.monotonic()
         with self._lock:
             if self._last is None or self._last.began < asked - max_age:
-                self._last = self._read()
+                self._last = self._read_or_again()
             return self._last
+
+    def _read_or_again(self) -> Seen:
+        """A busy manager refuses a request or drops a connection now and then; reading once more harms nothing."""
+        try:
+            return self._read()
+        except (EngineError, HostError) as error:
+            log.warning("the engine is read again: %s", error)
+            wait.nap(_AGAIN)
+            return self._read()
 
     def _read(self) -> Seen:
         began = time.monotonic()

@@ -141,7 +141,10 @@ class Stage:
 
     def ask(self, method: str, path: str, body: object = None, token: str = ADMIN) -> requests.Response:
         url = f"http://127.0.0.1:{self.port}/services/gateway/api{path}"
-        return requests.request(method, url, json=body, headers={"Authorization": f"token {token}"}, timeout=120)
+        answer = requests.request(method, url, json=body, headers={"Authorization": f"token {token}"}, timeout=120)
+        if answer.status_code >= 500:
+            print(method, path, answer.text)  # shown with a test that fails
+        return answer
 
     def services(self, kind: str) -> list[str]:
         found = swarm.services(self.engine, {"occam.course": COURSE, "occam.kind": kind})

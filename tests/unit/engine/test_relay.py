@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -47,8 +48,9 @@ class Pipes:
 
     def send(self, content: bytes) -> None:
         assert self.process.stdin
-        self.process.stdin.write(content)
-        self.process.stdin.flush()
+        with suppress(ValueError):  # closed meanwhile
+            self.process.stdin.write(content)
+            self.process.stdin.flush()
 
     def receive(self) -> bytes:
         assert self.process.stdout

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from occamctl.engine.swarm import Node, Task
-from occamctl.errors import DoesNotFit
+from occamctl.errors import DoesNotFit, EngineError, HostError
+from occamctl.gateway import sight
 from occamctl.gateway.last_words import one_line
 from occamctl.gateway.ledger import Ledger, Worker
 from occamctl.gateway.notebooks import Notebooks, least_loaded
@@ -112,3 +113,21 @@ def test_a_notebook_on_a_host_that_is_down_holds_nothing() -> None:
         there = seen([node("a", state=state)], {name: [task("a")]}, [mine])
         notebooks.count(replace(there, began=time.monotonic() + 1))
         assert ledger.notebooks == held, state
+
+
+def test_a_dropped_connection_is_read_over_and_an_engine_that_is_gone_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[Exception | list[Any]] = [HostError("dropped"), []]
+
+    def tasks(_: Any) -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(sight, "_AGAIN", 0)
+    for name, told in (("tasks", tasks), ("services", lambda *_: []), ("nodes", lambda _: [node("a")])):
+        monkeypatch.setattr(sight.swarm, name, told)
+    assert list(sight.Sight(SimpleNamespace(), "ml").look().nodes) == ["a"]  # type: ignore[arg-type]
+    answers += [EngineError("refused"), EngineError("refused again")]
+    with pytest.raises(EngineError, match="refused again"):
+        sight.Sight(SimpleNamespace(), "ml").look()  # type: ignore[arg-type]
