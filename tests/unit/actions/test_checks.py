@@ -25,7 +25,7 @@ def check(address: str, host: SeenHost) -> None:
 
 def test_the_address_for_the_other_hosts_is_one_of_the_host_s_own() -> None:
     check("10.0.0.1", HOST)
-    with pytest.raises(HostError, match=r"10\.9\.9\.9 is no address of this host; it has 192\.0\.2\.1, 10\.0\.0\.1") as caught:
+    with pytest.raises(HostError, match="is no address of this host; it has 192") as caught:
         check("10.9.9.9", HOST)
     assert caught.value.where == "a"
 
