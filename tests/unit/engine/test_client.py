@@ -28,9 +28,8 @@ def test_any_other_refusal_is_quoted() -> None:
 
 def test_what_we_said_on_the_way_to_the_engine_is_said() -> None:
     """The SDK wraps whatever is raised while it connects."""
+    wrapped = DockerException("Error while fetching server API version: ...")
+    wrapped.__context__ = wrong = HostError("the sudo password is wrong", where="node1", fix="see ssh.sudo_password")
     with pytest.raises(HostError) as said, speaking_to("node1"):
-        try:
-            raise HostError("the sudo password is wrong", where="node1", fix="see ssh.sudo_password")
-        except Exception as error:
-            raise DockerException(f"Error while fetching server API version: {error}") from error
-    assert (said.value.what, said.value.fix) == ("the sudo password is wrong", "see ssh.sudo_password")
+        raise wrapped
+    assert said.value is wrong
