@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from occamctl.cli.options import Config, Output
+from occamctl.cli.options import Config, Output, answer
 from occamctl.errors import SpecError
 
 Target = Literal["machine", "hosts", "sandbox"]
@@ -47,10 +47,11 @@ def _asked() -> Target:
         return "machine"
     for number, text in enumerate(_CHOICES.values(), 1):
         typer.echo(f"  {number}  {text}")
-    chosen: int = typer.prompt("Where will the course run?", default=1, type=int)
-    if not 1 <= chosen <= len(_CHOICES):
+    chosen = answer("Where will the course run? [1]: ") or "1"
+    targets = dict(zip(("1", "2", "3"), _CHOICES, strict=True))
+    if chosen not in targets:
         raise SpecError(f"{chosen} is none of these", fix="answer 1, 2 or 3, or say --for")
-    return list(_CHOICES)[chosen - 1]
+    return targets[chosen]
 
 
 def validate(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from occamctl.cli.options import Config, Output, Yes
+from occamctl.cli.options import Config, Output, Yes, sure
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -74,7 +74,7 @@ def prune(config: Config = Path("occam.yaml"), yes: Yes = False) -> None:
         render.line("Nothing to remove.")
         return
     render.table("", ("host", "image"), [{"host": one.host, "image": one.image} for one in rows])
-    if not yes and not typer.confirm("Remove these?"):
+    if not yes and not sure("Remove these?"):
         render.line("Nothing was removed.")
         raise typer.Exit(1)
     with render.progress() as say:

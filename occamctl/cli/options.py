@@ -25,4 +25,14 @@ def sure(question: str) -> bool:
         from occamctl.errors import SpecError
 
         raise SpecError("this asks, and nobody is there to answer", fix="say yes beforehand: -y")
-    return typer.confirm(question)
+    return answer(f"{question} [y/N]: ").lower() in ("y", "yes")
+
+
+def answer(question: str) -> str:
+    """What somebody types; "" where they end the input. Ctrl-C ends the command with its own exit code, as elsewhere:
+    Typer's questions would make a failure of it."""
+    try:
+        return input(question).strip()
+    except EOFError:
+        print()
+        return ""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -174,3 +176,19 @@ def test_an_example_stands_in_a_line_of_its_own(command: str, tmp_path: Path) ->
     shown = occamctl(*command.split(), "--help", cwd=tmp_path, columns=80).stdout
     (line,) = [line.strip() for line in shown.splitlines() if "Example: " in line]
     assert line.startswith(f"Example: occamctl {command} ")
+
+
+@pytest.mark.parametrize(("typed", "code"), [(b"\x03", 130), (b"\x04", 0), (b"2\n", 0), (b"9\n", 2)])
+def test_a_question_is_answered_or_interrupted(typed: bytes, code: int, tmp_path: Path) -> None:
+    child, terminal = pty.fork()
+    if not child:
+        os.execv(sys.executable, [sys.executable, "-m", "occamctl", "init", str(tmp_path)])
+    said = b""
+    while b"[1]:" not in said:
+        said += os.read(terminal, 1000)
+    os.write(terminal, typed)
+    with suppress(OSError):  # Linux' way to say that nobody is there any more
+        while os.read(terminal, 1000):
+            pass
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == code
+    assert (tmp_path / "occam.yaml").exists() == (code == 0)
