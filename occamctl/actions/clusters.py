@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from occamctl import wait
+from occamctl.actions import users
 from occamctl.actions.ask import NotThere
 from occamctl.actions.session import Session
 from occamctl.errors import OccamError, SpecError
@@ -54,9 +55,16 @@ def find(session: Session, owner: str, name: str) -> Cluster:
     if not name and owner == names.COURSE_OWNER:
         name = OWN_CLUSTER
     if name:
-        found: Cluster = session.gateway.get(path(owner, name))
+        try:
+            found: Cluster = session.gateway.get(path(owner, name))
+        except NotThere as error:
+            made = name == OWN_CLUSTER and owner == names.COURSE_OWNER
+            fix = "occamctl spark scale 2 makes it" if made else "see: occamctl spark list"
+            raise NotThere(error.what, where=owner, fix=fix) from None
         return found
     there = listed(session, owner)
+    if not there:
+        users.check_known(session, owner)
     if len(there) != 1:
         called = ", ".join(one["name"] for one in there)
         raise SpecError(

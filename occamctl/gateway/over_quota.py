@@ -60,8 +60,9 @@ def cluster(owner: str, workers: int, asked: Amount, over: Over, *, weight: int,
     counted = f" that count {weight} each" if weight > 1 else ""
     if over.name != "workers":
         counted = f" with {human(over.name, getattr(asked, over.name))}"
+    alone = "ask for smaller workers" if not getattr(over.others, over.name) else "stop a cluster that you do not need"
     return DoesNotFit(
         f"{workers} workers{counted} are over {over.quota}{over.rest}; {fits} would do",
         where=owner,
-        fix=f"ask for {fits}" if fits else "stop a cluster that you do not need",
+        fix=f"ask for {fits}" if fits else alone,
     )

@@ -90,6 +90,16 @@ def test_over_quota_says_what_would_do(ledger: Ledger, more: Facts, limit: int, 
     assert len(list(ledger)) == 1
 
 
+def test_who_holds_nothing_is_not_told_to_stop_something(ledger: Ledger) -> None:
+    with pytest.raises(DoesNotFit, match="count 9 each are over the quota of 4; 0 would do") as refused:
+        admit(ledger, facts(wanted=1, cores=9), 4, rooms)
+    assert refused.value.fix == "ask for smaller workers"
+    admit(ledger, facts(wanted=4), 4, rooms)
+    with pytest.raises(DoesNotFit) as refused:
+        admit(ledger, facts(name="two", wanted=1), 4, rooms)
+    assert refused.value.fix == "stop a cluster that you do not need"
+
+
 def test_a_taken_name_is_refused_and_a_failed_cluster_takes_none(ledger: Ledger) -> None:
     first = admit(ledger, facts(), 4, rooms)
     with pytest.raises(Refused, match="already"):
