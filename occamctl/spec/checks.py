@@ -154,3 +154,18 @@ class _Checks:
         for path, file in named:
             if file is not None and not os.path.isfile(file):
                 self.wrong(path, f"{file} is not a file here")
+        if tls and os.path.isfile(tls.certificate) and os.path.isfile(tls.key):
+            self.pair(tls.certificate, tls.key)
+
+    def pair(self, certificate: Path, key: Path) -> None:
+        """The proxy would end again and again with files that it cannot serve HTTPS with."""
+        import ssl  # for those who have a certificate
+
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=lambda: "")
+        except (OSError, ValueError):  # an SSLError is an OSError; OpenSSL's own words help nobody
+            self.wrong(
+                ("hub", "tls"),
+                f"{certificate} and {key} are no certificate and its key",
+                "two PEM files that belong together, the key without a password",
+            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -408,3 +409,22 @@ def test_a_wrong_term_says_what_is_wrong(term, what):
     with pytest.raises(SpecError) as refused:
         load_text(f"version: 1\ncourse: a\nterm: {term}\n")
     assert what in str(refused.value)
+
+
+@pytest.mark.parametrize("key", ["", "junk", "other", "encrypted"])
+def test_a_certificate_comes_with_its_own_key(key: str, tmp_path: Path) -> None:
+    def openssl(*words: str) -> None:
+        subprocess.run(["openssl", *words], cwd=tmp_path, check=True, capture_output=True)
+
+    for name in ("own", "other"):
+        openssl(
+            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x", "-keyout", name, "-out", f"{name}.crt"
+        )
+    openssl("rsa", "-in", "own", "-aes128", "-passout", "pass:secret", "-out", "encrypted")
+    (tmp_path / "junk").write_text("junk")
+    text = f"hub: {{tls: {{certificate: own.crt, key: {key or 'own'}}}}}\n"
+    if key:
+        (error,) = wrong(text, folder=tmp_path)
+        assert (error.where, "are no certificate and its key" in error.what) == ("occam.yaml:3:7", True)
+    else:
+        assert load_text(HEAD + text, folder=tmp_path).hub.tls
