@@ -35,6 +35,9 @@ _GRACEFUL = {
     "spark.storage.decommission.enabled": "true",
     "spark.storage.decommission.rddBlocks.enabled": "true",
     "spark.storage.decommission.shuffleBlocks.enabled": "true",
+    # Spark lets an executor go after a round that began with nothing left, and its own 30 s between rounds are all the
+    # time that a container has to stop.
+    "spark.storage.decommission.replicationReattemptInterval": "2s",
 }
 
 _IDLE = {

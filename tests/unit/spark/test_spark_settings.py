@@ -173,6 +173,7 @@ def test_what_an_idle_executor_holds_moves_to_the_others() -> None:
     assert told["spark.dynamicAllocation.shuffleTracking.enabled"] == "false"
     assert told["spark.storage.decommission.shuffleBlocks.enabled"] == "true"
     assert told["spark.storage.decommission.rddBlocks.enabled"] == "true"
+    assert told["spark.storage.decommission.replicationReattemptInterval"] == "2s"
 
 
 @pytest.mark.parametrize(
