@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from occamctl.actions import users
+from occamctl.actions import data, users
 from occamctl.actions.clusters import OVER
 from occamctl.actions.session import Session, each
 from occamctl.engine import ground, images, swarm
@@ -14,7 +14,7 @@ from occamctl.engine.client import Engine
 from occamctl.errors import EngineError, OccamError
 from occamctl.hosts.facts import gather
 from occamctl.plan.gpu_setup import engine_gpus
-from occamctl.plan.seen import Observed, SeenCluster, SeenHost, SeenService
+from occamctl.plan.seen import Observed, SeenCluster, SeenData, SeenHost, SeenService
 from occamctl.plan.wanted import Account
 from occamctl.spec import names
 from occamctl.wait import Together
@@ -58,6 +58,7 @@ def _host(session: Session, host: str) -> SeenHost:
             engine = session.engine(host)
             info = swarm.about(engine)
             there = images.present(engine)
+            sets = _data(session, engine, there)
         finally:  # what is known of a host without an engine is worth showing
             if facts:
                 session.facts[host] = facts.result()
@@ -68,9 +69,16 @@ def _host(session: Session, host: str) -> SeenHost:
         in_swarm=state is not None,
         node_id=state["NodeID"] if state else "",
         images=there,
+        data=sets,
         engine_gpus=engine_gpus(info),
         data_port=((state or {}).get("Cluster") or {}).get("DataPathPort", 0),
     )
+
+
+def _data(session: Session, engine: Engine, there: frozenset[str]) -> dict[str, SeenData]:
+    """Data sets of this host, when the course file declares some: it takes a container to look."""
+    image = images.of_course(session.course.image)[1].tag
+    return data.seen(engine, session.course.course, image) if session.course.data and image in there else {}
 
 
 def _course(session: Session, seen: Observed) -> Observed:

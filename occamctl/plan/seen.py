@@ -25,6 +25,16 @@ class SeenService:
 
 
 @dataclass(frozen=True)
+class SeenData:
+    """A data set that a host has whole. Hosts with the same `version` have the same files."""
+
+    version: str
+    sha256: str
+    """Of the source that it was made of."""
+    source: str
+
+
+@dataclass(frozen=True)
 class SeenHost:
     """One host, its engine and its place in the swarm."""
 
@@ -37,6 +47,8 @@ class SeenHost:
     """Subnets that its local networks use."""
     engine_gpus: EngineGpus | None = None
     """What its engine knows of GPUs; None when none answers."""
+    data: Mapping[str, SeenData] = field(default_factory=dict)
+    """Data sets by name; read only for a course that declares some."""
     data_port: int = 0
     """UDP port of the swarm's overlay networks; only a manager knows it, and 0 means the usual one."""
 
