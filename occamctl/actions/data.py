@@ -86,7 +86,10 @@ def add(session: Session, name: str, source: str, sha256: str, say: Say) -> Adde
         found = _look_with(loaders, say, deep=True, name=name)
         best = _best(name, found, asked.sha256 if asked else None)
         if asked is None and best is None:
-            raise SpecError(f"no host has {name}, and the course file does not say where it comes from", fix="--from …")
+            raise SpecError(
+                f"no host has {name} whole, and the course file does not say where it comes from",
+                fix=f"run: occamctl data add {name} --from ADDRESS-OR-FILE",
+            )
         fetched = asked is not None and not _is(best, asked, say)
         if fetched:
             assert asked is not None
@@ -110,15 +113,11 @@ def verify(session: Session, name: str, say: Say) -> list[dict[str, Any]]:
     known = sorted({one for sets in found.values() for one in sets} | declared.keys())
     if name and name not in known:
         raise _unknown(name, known)
-    return [
-        row
-        for one in ([name] if name else known)
-        for row in _verified(one, found, declared[one].sha256 if one in declared else None)
-    ]
+    return [row for one in ([name] if name else known) for row in _verified(one, found, declared.get(one))]
 
 
-def _verified(name: str, found: Mapping[str, Sets], sha256: str | None) -> Iterator[dict[str, Any]]:
-    best = _best(name, found, sha256)
+def _verified(name: str, found: Mapping[str, Sets], declared: DataSet | None) -> Iterator[dict[str, Any]]:
+    best = _best(name, found, declared.sha256 if declared else None)
     for host, sets in found.items():
         one = sets.get(name)
         if one is None:
@@ -130,7 +129,11 @@ def _verified(name: str, found: Mapping[str, Sets], sha256: str | None) -> Itera
             state = "another version than the other hosts have" if best else "another sha256 than the course file says"
         else:
             state = "whole"
-        fix = "" if state == "whole" else f"run: occamctl data add {name}" + ("" if best or sha256 else " --from …")
+        fix = (
+            ""
+            if state == "whole"
+            else f"run: occamctl data add {name}" + ("" if best or declared else " --from ADDRESS-OR-FILE")
+        )
         yield {"name": name, "host": host, "state": state, "fix": fix}
 
 

@@ -184,7 +184,7 @@ def _parquet(name: str, part: Path, out: Path) -> int:
 
 
 def _tar(part: Path, out: Path) -> None:
-    """Unpacked as it is; one folder around everything is left away."""
+    """Unpacked as it is."""
     with tarfile.open(part) as packed:
         for one in packed:
             target = Path(os.path.normpath(out / one.name))
@@ -196,8 +196,3 @@ def _tar(part: Path, out: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             with packed.extractfile(one) as content, target.open("wb") as file:  # type: ignore[union-attr]
                 shutil.copyfileobj(content, file, 1 << 20)
-    inside = list(out.iterdir())
-    if len(inside) == 1 and inside[0].is_dir():
-        around = inside[0].rename(out.with_name("around"))
-        out.rmdir()
-        around.rename(out)
