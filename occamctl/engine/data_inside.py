@@ -193,12 +193,15 @@ def want(name: str, manifest: dict[str, Any]) -> list[str]:
             (out / one).parent.mkdir(parents=True, exist_ok=True)
         write(out / MANIFEST, manifest)
     told = Told("looking at what is there", manifest["size"])
+    still = []
     for one in differing(out, manifest["files"], deep=True, told=told):
         there = ROOT / name / one
+        (out / one).unlink(missing_ok=True)
         if there.is_file() and sha256(there) == manifest["files"][one]["sha256"]:
-            (out / one).unlink(missing_ok=True)
             os.link(there, out / one)
-    return differing(out, manifest["files"], deep=False)
+        else:
+            still.append(one)
+    return still
 
 
 def whole(name: str) -> dict[str, Any]:

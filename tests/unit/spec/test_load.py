@@ -383,3 +383,33 @@ def test_a_wrong_term_says_what_is_wrong(term, what):
     with pytest.raises(SpecError) as refused:
         load_text(f"version: 1\ncourse: a\nterm: {term}\n")
     assert what in str(refused.value)
+
+
+def test_data_sets_have_a_source_that_may_be_shown(tmp_path: Path) -> None:
+    (tmp_path / "occam.yaml").write_text(
+        HEAD
+        + """data:
+  - {name: higgs, source: uci/HIGGS.csv.gz}
+  - {name: trips-2013, source: "https://me:secret@data.example.org/t/trips.csv?key=secret"}
+"""
+    )
+    first, second = load(tmp_path / "occam.yaml").data
+    assert first.source == str(tmp_path / "uci" / "HIGGS.csv.gz")
+    assert (first.shown, second.shown) == ("HIGGS.csv.gz", "https://data.example.org/t/trips.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "what"),
+    [
+        ("data: [{name: Big Data, source: x.csv}]", "data[0].name", "cannot be a data set's name"),
+        ("data: [{name: .incoming, source: x.csv}]", "data[0].name", "cannot be a data set's name"),
+        ("data: [{name: x, source: s3://bucket/x}]", "data[0].source", "neither a path nor an address"),
+        ("data: [{name: x, source: x.csv, sha256: abc}]", "data[0].sha256", "not a SHA-256"),
+        ("data: [{name: x}]", "data[0].source", "is missing"),
+        ("data: [{name: x, source: a}, {name: x, source: b}]", "data[1].name", "is there twice"),
+    ],
+)
+def test_a_wrong_data_set_says_what_is_wrong(text: str, where: str, what: str) -> None:
+    (error,) = wrong(text)
+    assert error.what.startswith(where), error.what
+    assert what in error.what
