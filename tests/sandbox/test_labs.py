@@ -1,7 +1,7 @@
 """Every lab and every solution, as a student goes through them in a notebook of a course on two pretend hosts.
 
 One kernel does both: at each exercise it runs what the student was given, and the check must say that it is wrong; then
-the solution, and the check must pass. `make test` has few rows; `make labs` as many as a class, and it writes docs/labs.
+the solution, and the check must pass. `make test` has few rows; `make labs` as many as a class; it writes docs/labs.
 """
 
 from __future__ import annotations
