@@ -91,13 +91,13 @@ def turning_point(best_epoch: Any, gap: Any, curves: Mapping[str, Sequence[float
 def stopping(callbacks: Iterable[Any]) -> str:
     """Exercise 4: early stopping that goes back to the best weights, and a checkpoint of the best model."""
     must(isinstance(callbacks, (list, tuple)), "callbacks is no list", "[ …, … ]")
-    by_kind = {type(one).__name__: one for one in callbacks}
-    stop, save = by_kind.get("EarlyStopping"), by_kind.get("ModelCheckpoint")
-    has = ", ".join(by_kind) or "nothing"
-    must(stop is not None, f"there is no EarlyStopping in it, but {has}", "keras.callbacks.EarlyStopping(…)")
-    must(save is not None, f"there is no ModelCheckpoint in it, but {has}", "keras.callbacks.ModelCheckpoint(…)")
-    for name, one in (("EarlyStopping", stop), ("ModelCheckpoint", save)):
-        must(one.monitor == "val_loss", f"{name} monitors {one.monitor}", "over-fitting shows in val_loss alone")
+    by_kind: dict[str, Any] = {type(one).__name__: one for one in callbacks}
+    for name in ("EarlyStopping", "ModelCheckpoint"):
+        has = ", ".join(by_kind) or "nothing"
+        must(name in by_kind, f"there is no {name} in it, but {has}", f"keras.callbacks.{name}(…)")
+        monitored = by_kind[name].monitor
+        must(monitored == "val_loss", f"{name} monitors {monitored}", "over-fitting shows in val_loss alone")
+    stop, save = by_kind["EarlyStopping"], by_kind["ModelCheckpoint"]
     must(stop.patience == 5, f"EarlyStopping has a patience of {stop.patience}", "it is the number of epochs it waits")
     must(stop.restore_best_weights, "it stops, and keeps the weights of the last epoch", "which argument goes back?")
     must(str(save.filepath).endswith("best.keras"), f"it saves {save.filepath}", "best.keras is asked for")
