@@ -74,7 +74,7 @@ def timeline(tasks: Iterable[tuple[str, float, float]]) -> Any:
     for number, (worker, start, end) in enumerate(listed):
         colour = "#4c8fc9" if number % 2 else "#8fbde3"
         axes.barh(workers.index(worker), end - start, left=start - first, height=0.7, color=colour, edgecolor="white")
-    axes.set(yticks=range(len(workers)), yticklabels=workers, xlabel="seconds since the first task began")
+    axes.set(yticks=range(len(workers)), yticklabels=workers, xlabel="seconds since the first one began")
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     return figure
