@@ -16,7 +16,7 @@ from occam.labs import size
 
 COURSE = Path(__file__).parents[3] / "course"
 LABS, SOLUTIONS = COURSE / "labs", COURSE / "solutions"
-MODULES = {"checks", "errors", "labs"}
+MODULES = {"checks", "errors", "higgs", "labs", "picture"}
 """What a lab imports of the library besides its names."""
 
 
