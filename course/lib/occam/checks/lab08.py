@@ -19,7 +19,7 @@ def too_much(gigabytes: Any, seconds: Any) -> str:
     line = number(seconds, "seconds_on_the_line")
     must(abs(line - 1.232) > 1e-2, "that takes a line of one giga*byte* per second", "a byte has eight bits")
     near(line, 9.856, "seconds_on_the_line", "gigabits over gigabits per second", off=1e-2)
-    return "1.2 GB and ten seconds, each time; the network is a few kilobytes"
+    return "1.2 GB and ten seconds, each time; the network is some hundred kilobytes"
 
 
 class _Model:
