@@ -20,7 +20,10 @@ def scale(mean: Any, deviation: Any, training: Any, everything: Any) -> str:
         must(
             shape == wanted, f"{what} has the shape {shape}, and there are {wanted[0]} features", "which axis are rows?"
         )
-    same = lambda values, of: np.allclose(values, of, rtol=1e-4, atol=1e-5)  # noqa: E731
+
+    def same(values: Any, of: Any) -> bool:
+        return bool(np.allclose(values, of, rtol=1e-4, atol=1e-5))
+
     leak = "the mean is that of all events: those of validation and test have been looked at"
     must(same(mean, training.mean(axis=0)) or not same(mean, everything.mean(axis=0)), leak, "take x_train")
     must(same(mean, training.mean(axis=0)), "these are not the means of x_train's columns")

@@ -15,7 +15,10 @@ def together(answer: Any, whole: Any, gradients: list[Any]) -> str:
     import numpy as np
 
     must(np.shape(answer) == whole.shape, f"it has the shape {np.shape(answer)}", "one number for each weight: 28")
-    same = lambda other: np.allclose(answer, other, rtol=1e-6, atol=1e-9)  # noqa: E731
+
+    def same(other: Any) -> bool:
+        return bool(np.allclose(answer, other, rtol=1e-6, atol=1e-9))
+
     must(not same(sum(gradients)), "this is the sum of means: several times too long a step", "a mean of means")
     plain = "this is the plain mean: a share of 100 rows has as much say as one of 424"
     must(not same(np.mean(gradients, axis=0)), plain, "weigh each by its rows")
