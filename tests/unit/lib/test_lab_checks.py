@@ -6,11 +6,22 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from occam.checks import Wrong, lab00, lab01, lab02, lab03, lab04
 from occam.cluster import Cluster
 
 SESSION = SimpleNamespace(cluster=Cluster("lab", "running", workers=4, cores=1, memory=2 << 30))
+
+
+def pairs(labels: Any, scores: Any, tie: float = 0.5) -> float:
+    difference = np.subtract.outer(scores[labels == 1], scores[labels == 0])
+    return float(((difference > 0) + tie * (difference == 0)).mean())
+
+
+def separation(signal: Any, background: Any) -> Any:
+    there = signal + background > 0
+    return 0.5 * np.sum((signal[there] - background[there]) ** 2 / (signal[there] + background[there]))
 
 
 @pytest.mark.parametrize(
@@ -29,6 +40,14 @@ SESSION = SimpleNamespace(cluster=Cluster("lab", "running", workers=4, cores=1, 
         (lab01.columns_read, (["label", "m_jj"],), "m_bb is not in it"),
         (lab01.columns_read, ("label",), "one text"),
         (lab01.columns_read, (["label", "m_jj", "m_bb", "m_wbb"],), "m_wbb is not read"),
+        (
+            lab01.separation,
+            (lambda s, b: 0.5 * np.sum((s - b) ** 2 / (s + b)),),
+            "not a number with a bin that is empty",
+        ),
+        (lab01.separation, (lambda s, b: np.sum(np.abs(s - b)),), "did you halve"),
+        (lab02.auc, (lambda labels, scores: 0.5,), "every signal event scores higher"),
+        (lab02.auc, (lambda labels, scores: pairs(labels, scores, tie=0),), "a tie is worth a half"),
         (lab02.split, (1, 100), "not two tables"),
         (lab02.depth, (12, {2: 0.7, 8: 0.8, 12: 0.9}, {2: 0.7, 8: 0.75, 12: 0.72}), "by heart"),
         (lab02.overlap, (2, 0.842, 0.836, 0.003), "both have an error"),
@@ -64,6 +83,8 @@ def simplest(cost: list[float], mean: list[float], error: list[float]) -> int:
         (lab00.total, (332833500, 1000)),
         (lab01.broken, (100, 1000, 10)),
         (lab01.columns_read, ({"label", "m_jj", "m_bb"},)),
+        (lab01.separation, (separation,)),
+        (lab02.auc, (pairs,)),
         (lab02.depth, (8, {2: 0.7, 8: 0.8, 12: 0.9}, {2: 0.7, 8: 0.75, 12: 0.72})),
         (lab02.overlap, (1.41421, 0.842, 0.836, 0.003)),
         (lab03.fits, (25, 8, 3)),
