@@ -113,7 +113,8 @@ class Gpus:
                 named=named,
             )
             try:
-                self._write(user, made, home or Home(secrets.token_hex(8), made.node, "new"))
+                new = Home(home.id if home else secrets.token_hex(8), made.node, "new")
+                self._write(user, made, home if home and home.node else new)
             except OccamError:
                 self._ledger.gpus.put_back(user, before)
                 raise
@@ -185,12 +186,12 @@ class Gpus:
         """What could be asked for now: on the host of the home, and within the quota."""
         home = self._notebooks.home(user, seen.services.get(self._settings.names.notebook(user)))
         there = seen.rooms()
-        lent = [one for room in there for one in room.lent if not home or room.node == home.node]
+        lent = [one for room in there for one in room.lent if not home or home.node in ("", room.node)]
         free = [
             one
             for room in self._ledger.left(lambda but: seen.rooms(but=but), rights.groups)
             for one in room.gpus
-            if not home or room.node == home.node
+            if not home or home.node in ("", room.node)
         ]
         left = self._left(user, rights)
         why = ""
