@@ -14,6 +14,7 @@ from occamctl.plan.gpus import called
 from occamctl.plan.lending import said_of
 from occamctl.plan.observed import EngineGpus, Gpu, HostFacts
 from occamctl.plan.seen import Observed
+from occamctl.spec.course import Course
 from occamctl.spec.units import human_size
 
 
@@ -54,8 +55,8 @@ def _row(session: Session, host: str) -> dict[str, Any]:
 def _state(wanted: Said, facts: HostFacts, lacking: bool) -> str:
     if lacking:
         return "not ready"
-    if wanted == "none":
-        return "not lent (gpus: none)"
+    if wanted in ("none", []):
+        return f"not lent (gpus: {'none' if wanted else '[]'})"
     return "ready" if facts.gpus else "no GPU"
 
 
@@ -102,6 +103,17 @@ def not_ready(session: Session, seen: Observed) -> tuple[str, ...]:
             more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
             told.append(f"{host}: GPUs: {missing[0].what}{more} (see: occamctl gpu check --host {host})")
     return tuple(told)
+
+
+def unwatched(course: Course, seen: Observed) -> tuple[str, ...]:
+    """A line for each host whose watcher cannot start: nobody knows how busy its GPUs are, or that one broke."""
+    watcher = seen.services.get(course.names.gpus)
+    return tuple(
+        f"{host}: nobody looks at what its GPUs do, so none is taken back when idle: {watcher.failing[there.node_id]} "
+        "(see: occamctl logs gpus)"
+        for host, there in seen.hosts.items()
+        if watcher and there.node_id in watcher.failing
+    )
 
 
 def out_of_service(session: Session, seen: Observed) -> tuple[str, ...]:

@@ -123,8 +123,16 @@ def _services(listed: list[dict[str, Any]], tasks: list[swarm.Task]) -> dict[str
             configs=configs,
             trouble="" if running or not mine else mine[0].message,
             nodes=frozenset(task.node_id for task in mine if _lives(task) and task.configs == configs),
+            failing=_failing(mine),
         )
     return made
+
+
+def _failing(tasks: list[swarm.Task]) -> dict[str, str]:
+    """Nodes where no task lives and some have failed, to the words of the newest; `tasks` begin with the newest."""
+    lives = {task.node_id for task in tasks if _lives(task)}
+    failed = [task for task in reversed(tasks) if task.state in ("failed", "rejected") and task.node_id not in lives]
+    return {task.node_id: task.message for task in failed}
 
 
 def _lives(task: swarm.Task) -> bool:
