@@ -285,14 +285,11 @@ class Gpus:
                 raise
         log.info("reservation %s: removed", number)
 
-    def take_out(self, node: str, uuid: str, why: str) -> list[str]:
-        """Note on a node that one of its GPUs, or EVERY one, is broken: `course up` proves them anew.
-
-        Returns the UUIDs of those that were in service until now.
-        """
+    def take_out(self, node: str, uuid: str, why: str) -> None:
+        """Note on a node that one of its GPUs, or EVERY one, is broken: `course up` proves them anew."""
         there = next((one for one in swarm.nodes(self._engine) if one.id == node), None)
         if there is None:
-            return []
+            return
         out = gpus.out(there.labels)
         broken = [one.uuid for one in gpus.lent(there.labels) if uuid in (one.uuid, gpus.EVERY)]
         broken = [one for one in broken if one not in out and gpus.EVERY not in out]
@@ -300,7 +297,6 @@ class Gpus:
             nodes.label(self._engine, node, {gpus.OUT: json.dumps({**out, uuid: why}, sort_keys=True)})
             self._sight.look(0)  # nobody is given one who asks at once
             log.warning("GPUs %s on %s: out of service: %s", ", ".join(broken), there.hostname, why)
-        return broken
 
     def forget_old(self) -> None:
         """Take out the reservations that are over. Raises EngineError."""
