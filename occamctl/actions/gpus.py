@@ -118,11 +118,16 @@ def unwatched(course: Course, seen: Observed) -> tuple[str, ...]:
 
 def out_of_service(session: Session, seen: Observed) -> tuple[str, ...]:
     """The same, and hosts whose GPUs were found out of service; a host is named once."""
-    told = list(not_ready(session, seen))
+    told = not_ready(session, seen)
+    named = {line.partition(": ")[0] for line in told}
+    return (*told, *(line for line in taken_out(seen) if line.partition(": ")[0] not in named))
+
+
+def taken_out(seen: Observed) -> tuple[str, ...]:
+    """A line for each host with GPUs that its node says are out of service."""
+    told = []
     for host, labels in seen.node_labels.items():
-        reasons = gpus.out(labels)
-        if reasons and not any(line.startswith(f"{host}: ") for line in told):
-            uuid, why = next(iter(reasons.items()))
+        for uuid, why in list(gpus.out(labels).items())[:1]:
             which = "its GPUs" if uuid == gpus.EVERY else uuid
             told.append(f"{host}: {which} out of service: {why}")
     return tuple(told)

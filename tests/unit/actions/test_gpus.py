@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from occamctl.actions.gpus import _state, lines, unwatched
+from occamctl.actions.gpus import _state, lines, taken_out, unwatched
 from occamctl.plan.gpu_setup import Said
+from occamctl.plan.gpus import OUT
 from occamctl.plan.observed import Gpu, HostFacts
 from occamctl.plan.seen import Observed, SeenHost, SeenService
 from occamctl.spec.course import Course
@@ -61,3 +62,9 @@ def test_a_watcher_that_cannot_start_is_told_with_its_words() -> None:
     assert line.startswith("b: nobody looks at what its GPUs do")
     assert "cannot create: no device GPU-x" in line
     assert unwatched(course, Observed(hosts)) == ()
+
+
+def test_gpus_out_of_service_are_told_by_host() -> None:
+    labels = {"a": {OUT: '{"*": "its driver hangs"}'}, "b": {OUT: '{"GPU-x": "lost", "GPU-y": "lost"}'}, "c": {}}
+    told = taken_out(Observed({}, node_labels=labels))
+    assert told == ("a: its GPUs out of service: its driver hangs", "b: GPU-x out of service: lost")
