@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +11,7 @@ from occamctl.errors import OccamError, SpecError
 from occamctl.plan import gpu_setup, gpus
 from occamctl.plan.gpu_setup import Said
 from occamctl.plan.gpus import called
-from occamctl.plan.lending import said_of
+from occamctl.plan.lending import lends_label, said_of
 from occamctl.plan.observed import EngineGpus, Gpu, HostFacts
 from occamctl.plan.seen import Observed
 from occamctl.spec.course import Course
@@ -105,14 +105,20 @@ def not_ready(session: Session, seen: Observed) -> tuple[str, ...]:
     return tuple(told)
 
 
-def unwatched(course: Course, seen: Observed) -> tuple[str, ...]:
-    """A line for each host whose watcher cannot start: nobody knows how busy its GPUs are, or that one broke."""
-    watcher = seen.services.get(course.names.gpus)
+def unwatched(course: Course, seen: Observed, but: Collection[str] = ()) -> tuple[str, ...]:
+    """A line for each host whose watcher cannot start: nobody knows how busy its GPUs are, or that one broke.
+
+    but  hosts that have just begun to lend: what failed there before tells nothing
+    """
+    watcher, lends = seen.services.get(course.names.gpus), lends_label(course.course)
     return tuple(
         f"{host}: nobody looks at what its GPUs do, so none is taken back when idle: {watcher.failing[there.node_id]} "
         "(see: occamctl logs gpus)"
         for host, there in seen.hosts.items()
-        if watcher and there.node_id in watcher.failing
+        if host not in but
+        and watcher
+        and there.node_id in watcher.failing
+        and seen.node_labels.get(host, {}).get(lends)
     )
 
 

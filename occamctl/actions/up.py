@@ -19,7 +19,7 @@ from occamctl.hosts.lock import holding
 from occamctl.plan.diff import diff, first_stage
 from occamctl.plan.lending import lend
 from occamctl.plan.seen import Observed
-from occamctl.plan.steps import Step
+from occamctl.plan.steps import LendGpus, Step
 from occamctl.plan.walls import walled
 from occamctl.plan.wanted import Desired
 
@@ -87,5 +87,7 @@ def _rounds(session: Session, say: Say) -> Up:
         raise PartlyDone(
             f"still to do: {'; '.join(step.what for step in before[:3])}", fix="run: occamctl course up, again"
         )
-    warnings = (*readiness.check(session, say), *out_of_service(session, seen), *unwatched(session.course, seen))
+    new = {step.host for step in done if isinstance(step, LendGpus)}
+    watchers = unwatched(session.course, seen, but=new)
+    warnings = (*readiness.check(session, say), *out_of_service(session, seen), *watchers)
     return Up(readiness.url(session), tuple(done), site.passwords, site.passwords_file, warnings)

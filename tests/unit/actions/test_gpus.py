@@ -58,10 +58,13 @@ def test_a_watcher_that_cannot_start_is_told_with_its_words() -> None:
     course = Course.model_validate({"version": 1, "course": "ml", "hosts": ["a", "b"], "students": ["anna"]})
     hosts = {name: SeenHost(name, node_id=f"node-{name}") for name in "ab"}
     watcher = SeenService("", replicas=2, running=1, failing={"node-b": "cannot create: no device GPU-x"})
-    (line,) = unwatched(course, Observed(hosts, services={"ml-gpus": watcher}))
+    lends = {name: {"occam.lends.ml": "true"} for name in "ab"}
+    (line,) = unwatched(course, Observed(hosts, services={"ml-gpus": watcher}, node_labels=lends))
     assert line.startswith("b: nobody looks at what its GPUs do")
     assert "cannot create: no device GPU-x" in line
-    assert unwatched(course, Observed(hosts)) == ()
+    assert unwatched(course, Observed(hosts, services={"ml-gpus": watcher}, node_labels=lends), but={"b"}) == ()
+    assert unwatched(course, Observed(hosts, node_labels=lends)) == ()
+    assert unwatched(course, Observed(hosts, services={"ml-gpus": watcher})) == (), "it lends none any more"
 
 
 def test_gpus_out_of_service_are_told_by_host() -> None:
