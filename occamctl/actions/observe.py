@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -18,6 +19,9 @@ from occamctl.plan.seen import Observed, SeenCluster, SeenData, SeenHost, SeenSe
 from occamctl.plan.wanted import Account
 from occamctl.spec import names
 from occamctl.wait import Together
+
+_MANY = 2
+"""Failures after which nobody hopes for the next task; the swarm remembers hardly more."""
 
 
 def observe(session: Session, find_builder: Callable[[], Engine | None] = lambda: None) -> Observed:
@@ -131,8 +135,23 @@ def _services(listed: list[dict[str, Any]], tasks: list[swarm.Task]) -> dict[str
             configs=configs,
             trouble="" if running or not mine else mine[0].message,
             nodes=frozenset(task.node_id for task in mine if _lives(task) and task.configs == configs),
+            failing=_failing(mine),
         )
     return made
+
+
+def _failing(tasks: list[swarm.Task]) -> dict[str, str]:
+    """Nodes where no task runs and some have failed, to the words of the newest; `tasks` begin with the newest.
+
+    One that is on its way counts for a node, unless it is the next of many.
+    """
+    failed = [task for task in reversed(tasks) if task.state in ("failed", "rejected")]
+    often = Counter(task.node_id for task in failed)
+    runs = {task.node_id for task in tasks if _lives(task)}
+    # One that waits after a failure is wanted "ready" only.
+    comes = {task.node_id for task in tasks if task.wanted == "running" and task.state in swarm.RUNNING_STATES}
+    fine = runs | {node for node in comes if often[node] < _MANY}
+    return {task.node_id: task.message for task in failed if task.node_id not in fine}
 
 
 def _lives(task: swarm.Task) -> bool:

@@ -22,6 +22,8 @@ class SeenService:
     """The scheduler's or the container's own words, when fewer run than should."""
     nodes: frozenset[str] = frozenset()
     """Ids of the nodes where a task runs with the settings that the service has now."""
+    failing: Mapping[str, str] = field(default_factory=dict)
+    """Ids of the nodes where none runs and one has failed, to the last words of that."""
 
 
 @dataclass(frozen=True)

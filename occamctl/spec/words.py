@@ -104,8 +104,10 @@ def host_name(word: str) -> str:
 
 def gpus(value: object) -> object:
     """auto, none, or a list; pydantic's own words for a union would name both."""
-    if isinstance(value, list) or value in ("auto", "none"):
+    if value in ("auto", "none"):
         return value
+    if isinstance(value, list):
+        return [gpu(str(one)) for one in value]
     raise Unfit("must be auto, none, or a list of GPUs by their UUID", "see: nvidia-smi -L")
 
 

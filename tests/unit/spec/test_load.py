@@ -59,6 +59,12 @@ notebook: {cpu_limit: 1.5, mem_limit: 512M, idle_timeout: 0}
         ("hosts: [n1, {hostname: }]\n", "occam.yaml:3:14", "hosts[1].hostname: has no value", ""),
         ("hosts: [a, b, A]\n", "occam.yaml:3:15", "hosts[2]: A is there twice", "first in line 3"),
         (
+            "hosts: [{hostname: n1, gpus: [A100]}]\n",
+            "occam.yaml:3:24",
+            "hosts[0].gpus: 'A100' is not the UUID of a GPU, such as GPU-…",
+            "see: nvidia-smi -L",
+        ),
+        (
             "hosts: [ops@n1]\n",
             "occam.yaml:3:9",
             "hosts[0]: 'ops@n1' is not a host name",
