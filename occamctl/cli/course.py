@@ -12,7 +12,7 @@ from occamctl.cli.options import Config, Output, Yes, sure
 if TYPE_CHECKING:
     from occamctl.actions.down import Found
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
 @app.command()

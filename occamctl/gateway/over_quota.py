@@ -30,8 +30,8 @@ class Over:
     @property
     def rest(self) -> str:
         held = getattr(self.others, self.name)
-        # Notebooks hold GPUs as well.
-        by = "by all" if self.whose else "already" if self.name == "gpus" else "by other clusters"
+        # Notebooks hold GPUs as well, and clusters hold no clusters.
+        by = "by all" if self.whose else "already" if self.name in ("gpus", "clusters") else "by other clusters"
         return f", {self._said(held)} held {by}" if held else ""
 
     def _said(self, amount: float) -> str:

@@ -36,7 +36,7 @@ def _swarm(want: Desired, seen: Observed) -> list[Step]:
     planned: list[Step] = []
     for host in want.hosts:
         there = seen.hosts.get(host)
-        address = there.facts.address if there and there.facts else host
+        address = want.addresses.get(host) or (there.facts.address if there and there.facts else host)
         if host == LOCAL:
             address = "127.0.0.1"
         if there is None or not there.in_swarm:

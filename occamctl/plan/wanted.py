@@ -66,6 +66,8 @@ class Desired:
     hosts: tuple[str, ...]
     roles: Mapping[str, str]
     node_labels: Mapping[str, dict[str, str]]
+    addresses: Mapping[str, str]
+    """Host name to its address for the other hosts, where the course file says one."""
     images: Mapping[str, tuple[str, ...]]
     network: desired.Network
     secrets: tuple[str, ...]
@@ -123,6 +125,7 @@ def want(course: Course, tags: Tags, tls: str = "") -> Desired:
             }
             for number, host in enumerate(hosts)
         },
+        addresses={host.hostname: host.address for host in course.hosts if host.address},
         images={
             host: (tags.hub, tags.notebook) if number == 0 else (tags.notebook,) for number, host in enumerate(hosts)
         },

@@ -60,7 +60,8 @@ ClusterName = Annotated[str, AfterValidator(words.cluster_name)]
 NotebookSize = Annotated[Size, AfterValidator(words.at_least("512M"))]
 WorkerSize = Annotated[Size, AfterValidator(words.at_least("768M"))]
 Lease = Annotated[Duration, AfterValidator(words.at_least_seconds(10))]
-Gpus = Annotated[Literal["auto", "none"] | list[Annotated[str, AfterValidator(words.gpu)]], BeforeValidator(words.gpus)]
+Gpus = Annotated[Literal["auto", "none"] | list[str], BeforeValidator(words.gpus)]
+Address = Annotated[str, AfterValidator(words.address)]
 Version = Annotated[Literal[1], BeforeValidator(lambda value: 1 if value == "1" else value)]
 
 
@@ -121,7 +122,7 @@ class Host(Section):
     manager: bool = Field(
         False, description="It runs the hub and manages the swarm; if none says so, the first host does."
     )
-    address: HostName | None = Field(None, description="Address for the other hosts; found out when left away.")
+    address: Address | None = Field(None, description="Address for the other hosts; found out when left away.")
     user: Login | None = Field(None, description="Instead of ssh.user.")
     port: int | None = Field(None, ge=1, le=65535, description="Instead of ssh.port.")
     identity_file: FilePath | None = Field(None, description="Instead of ssh.identity_file.")

@@ -12,6 +12,7 @@ from occamctl.spec import names, units
 from occamctl.spec.nearest import nearest
 
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._:%-]*[A-Za-z0-9])?")
+_PORT = re.compile(r"^[^:]+:\d*$")
 _LOGIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.@\\-]*\$?")
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+:~-]+)?")
@@ -96,10 +97,24 @@ def group(word: str) -> str:
 
 
 def host_name(word: str) -> str:
-    if _HOST.fullmatch(word):
+    if _HOST.fullmatch(word) and not _PORT.search(word):
         return word
-    fix = "write user: beside hostname:" if "@" in word else "a name, an address, or a Host of ~/.ssh/config"
+    if "@" in word:
+        fix = "write user: beside hostname:"
+    elif _PORT.search(word):
+        fix = "write port: beside hostname:"
+    else:
+        fix = "a name, an address, or a Host of ~/.ssh/config"
     raise Unfit(f"{word!r} is not a host name", fix)
+
+
+def address(word: str) -> str:
+    """An address that the swarm's nodes reach each other by."""
+    try:
+        ipaddress.IPv4Address(word)
+    except ValueError:
+        raise Unfit(f"{word!r} is not an IPv4 address", "such as 10.0.0.2; leave it away and it is found out") from None
+    return word
 
 
 def gpus(value: object) -> object:

@@ -52,6 +52,14 @@ def test_a_bare_course_needs_everything_in_the_order_of_the_stages():
     assert {step.host for step in first_stage(planned)} == {"a", "b", "c"}
 
 
+def test_hosts_meet_at_the_addresses_that_the_course_file_says():
+    hosts = [{"hostname": "a", "address": "10.0.0.1"}, {"hostname": "b", "address": "10.0.0.2"}, "c"]
+    wanted = want(COURSE.model_validate({"version": 1, "course": "ml", "hosts": hosts}), TAGS)
+    planned = diff(wanted, Observed(hosts={name: SeenHost(name) for name in wanted.hosts}))
+    meeting = [step for step in planned if isinstance(step, steps.FormSwarm | steps.JoinSwarm)]
+    assert [(step.host, step.address) for step in meeting] == [("a", "10.0.0.1"), ("b", "10.0.0.2"), ("c", "c")]
+
+
 @pytest.mark.parametrize(
     ("change", "planned"),
     [

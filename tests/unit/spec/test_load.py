@@ -71,6 +71,24 @@ notebook: {cpu_limit: 1.5, mem_limit: 512M, idle_timeout: 0}
             "write user: beside hostname:",
         ),
         (
+            "hosts: ['n1:22']\n",
+            "occam.yaml:3:9",
+            "hosts[0]: 'n1:22' is not a host name",
+            "write port: beside hostname:",
+        ),
+        (
+            "hosts: [{hostname: n1, address: eth1}]\n",
+            "occam.yaml:3:24",
+            "hosts[0].address: 'eth1' is not an IPv4 address",
+            "such as 10.0.0.2; leave it away and it is found out",
+        ),
+        (
+            "hosts: [{hostname: n1, gpus: [0]}]\n",
+            "occam.yaml:3:24",
+            "hosts[0].gpus: '0' is not the UUID of a GPU, such as GPU-…",
+            "see: nvidia-smi -L",
+        ),
+        (
             "hosts: ['-oProxyCommand=x']\n",
             "occam.yaml:3:9",
             "hosts[0]: '-oProxyCommand=x' is not a host name",
@@ -225,6 +243,13 @@ def test_everything_wrong_is_told_in_the_order_of_the_file() -> None:
 def test_a_wrong_item_keeps_the_number_of_those_behind_it() -> None:
     errors = wrong("spark: {clusters: [{name: X}, {name: y, workers: 40}]}\n")
     assert [error.what.split(":")[0] for error in errors] == ["spark.clusters[0].name", "spark.clusters[1].workers"]
+
+
+def test_a_variable_within_braces_needs_quotes() -> None:
+    (error,) = wrong("ssh: {sudo_password: ${SUDO_PASSWORD}}\n")
+    assert error.where == "occam.yaml:3:23"
+    assert error.fix == 'within { } and [ ] a variable stands in quotes: "${NAME}"'
+    assert wrong("hub: {port: 1\n")[0].fix == ""
 
 
 def test_secrets_from_the_environment_are_not_shown() -> None:
