@@ -11,7 +11,7 @@ from occam.training import wire
 from occam.training.forms import TRAIN, VALIDATION
 from occam.training.loop import Network
 from occam.training.order import shuffled
-from occam.training.shard import Files, Shard, by_class
+from occam.training.shard import Files, Shard, by_class, unfit
 
 if TYPE_CHECKING:
     from occam.training.child import Words
@@ -75,12 +75,13 @@ class Rank:
         for done, batch in enumerate(shuffled(layout.full, layout.batches, epoch, seed)):
             first, last = layout.slice(self._rank, batch)
             size = layout.size(batch)
-            came = self._network.train(*self._rows(shard, first, last), (last - first) / size)
+            rows = self._rows(shard, first, last)
+            came = self._network.train(*rows, (last - first) / size)
             sums.add(came.whole, size, last - first)
             if came.anywhere:
                 # Everybody has the same sum and stops here; who says so is where it came from.
                 if came.here:
-                    self._line.say(wire.NotFinite(epoch, done + 1, came.mine))
+                    self._line.say(wire.NotFinite(epoch, done + 1, came.mine, unfit(rows, self._plan.names)))
                 return None
             self._tell(epoch, done + 1, layout.batches, sums)
         return sums
