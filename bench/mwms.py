@@ -18,7 +18,7 @@ import sys
 import time
 
 
-def main(how: str, path: str, width: int, batch: int, steps: int, epochs: int) -> None:
+def main(how: str, path: str, width: int, batch: int, steps: int, epochs: int) -> str:
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -26,10 +26,10 @@ def main(how: str, path: str, width: int, batch: int, steps: int, epochs: int) -
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     x, y = rows(path, batch * steps)
     first, took = {"hand": by_hand, "fit": by_fit}[how](strategy, x, y, width, batch, epochs)
-    print(json.dumps({"first": first, "ms": [1000 * seconds / steps for seconds in took]}))
+    return json.dumps({"first": first, "ms": [1000 * seconds / steps for seconds in took]})
 
 
-def rows(path: str, most: int):  # noqa: ANN201
+def rows(path: str, most: int):
     """This rank's: of the file's row groups each rank has its own."""
     import numpy as np
     import pyarrow.parquet
@@ -40,14 +40,14 @@ def rows(path: str, most: int):  # noqa: ANN201
     return np.ascontiguousarray(x), table["label"].to_numpy().astype("int32")
 
 
-def network(keras, width: int):  # noqa: ANN001, ANN201
+def network(keras, width: int):
     layers = [keras.layers.Dense(width, activation="relu"), keras.layers.Dense(width, activation="relu")]
     model = keras.Sequential([keras.Input((28,)), *layers, keras.layers.Dense(1, activation="sigmoid")])
     model.compile(keras.optimizers.Adam(1e-3), "binary_crossentropy")
     return model
 
 
-def by_hand(strategy, x, y, width: int, batch: int, epochs: int):  # noqa: ANN001, ANN201
+def by_hand(strategy, x, y, width: int, batch: int, epochs: int):
     import keras
     import tensorflow as tf
 
@@ -58,8 +58,8 @@ def by_hand(strategy, x, y, width: int, batch: int, epochs: int):  # noqa: ANN00
     measure = keras.losses.BinaryCrossentropy()
 
     @tf.function
-    def step(x, y):  # noqa: ANN001, ANN202
-        def here(x, y):  # noqa: ANN001, ANN202
+    def step(x, y):
+        def here(x, y):
             variables = model.trainable_variables
             with tf.GradientTape() as tape:
                 loss = measure(y, model(x, training=True))
@@ -67,7 +67,7 @@ def by_hand(strategy, x, y, width: int, batch: int, epochs: int):  # noqa: ANN00
             flat = tf.concat([tf.reshape(one, [-1]) for one in [*gradients, loss]], 0) / ranks
             total = tf.distribute.get_replica_context().all_reduce("SUM", flat)
             *pieces, whole = tf.split(total, [*(one.shape.num_elements() for one in variables), 1])
-            model.optimizer.apply([tf.reshape(a, b.shape) for a, b in zip(pieces, variables)], variables)
+            model.optimizer.apply([tf.reshape(a, b.shape) for a, b in zip(pieces, variables, strict=True)], variables)
             return whole
 
         return strategy.run(here, (x, y))
@@ -82,7 +82,7 @@ def by_hand(strategy, x, y, width: int, batch: int, epochs: int):  # noqa: ANN00
     return first, took
 
 
-def by_fit(strategy, x, y, width: int, batch: int, epochs: int):  # noqa: ANN001, ANN201
+def by_fit(strategy, x, y, width: int, batch: int, epochs: int):
     import tensorflow as tf
     import tf_keras
 
@@ -95,7 +95,7 @@ def by_fit(strategy, x, y, width: int, batch: int, epochs: int):  # noqa: ANN001
     data = data.repeat().with_options(options)
 
     class Clock(tf_keras.callbacks.Callback):
-        first, took = 0.0, []  # noqa: RUF012
+        first, took = 0.0, []
 
         def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
             self.began = time.perf_counter()
@@ -112,4 +112,4 @@ def by_fit(strategy, x, y, width: int, batch: int, epochs: int):  # noqa: ANN001
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:]))
+    print(main(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])))

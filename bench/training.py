@@ -15,6 +15,10 @@ from __future__ import annotations
 
 import json
 import statistics
+import subprocess
+import sys
+import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,23 +27,34 @@ from on_hosts import Stage, run, stage
 from side_by_side import Line
 
 ROUNDS = 3
+DISTRIBUTOR = "spark-tensorflow-distributor==1.0.0"
 BATCH, STEPS, EPOCHS = 512, 40, 4
 """Rows of one rank in a step."""
 SMALL, LARGE = 256, 1024
 """Width of the network: 73 thousand parameters, and 1.1 million."""
 _PEER = Path(__file__).with_name("mwms.py").read_text()
 _DEFINE = """
-import os, time
+import json, os, time
 import keras, numpy as np, pyarrow as pa, pyarrow.parquet as pq
 import occam
 _batch, _steps, _epochs = {batch}, {steps}, {epochs}
 _x = np.random.default_rng(1).normal(size=(2 * _batch * _steps, 28)).astype("float32")
 _y = (_x[:, 0] + _x[:, 1] ** 2 > 1).astype("int32")
-_path = os.path.abspath("bench.parquet")
+_path = "/tmp/bench.parquet"
 _columns = {{**{{f"f{{number}}": _x[:, number] for number in range(28)}}, "label": _y}}
 pq.write_table(pa.table(_columns), _path, row_group_size=_batch * _steps)
 _bytes = open(_path, "rb").read()
 spark = occam.spark(workers=2, memory="2G")
+
+def _put(path, file):
+    # Where the workers have it too, as the data of a course.
+    def work(_):
+        import pyarrow
+        with open(path, "wb") as there:
+            there.write(file)
+        yield pyarrow.RecordBatch.from_pydict({{"done": [1]}})
+    spark.range(0, 2, 1, 2).mapInArrow(work, "done int", barrier=True).collect()
+_put(_path, _bytes)
 
 def _network(width):
     def build():
@@ -51,13 +66,13 @@ def _network(width):
     return build
 
 def _ours(width, data, workers=2):
-    began = time.time()
     done = occam.train(_network(width), data, epochs=_epochs, batch_size=workers * _batch, workers=workers)
     steps = done.rows / (workers * _batch)
     return {{"ms": [1000 * one / steps for one in done.seconds], "first": done.until_first}}
 
 def _peer(how, width):
-    program, file, path, numbers = _program, _bytes, _path, (width, _batch, _steps, _epochs)
+    # In a process of its own, which a barrier task starts.
+    program, file, numbers = _program, _bytes, (width, _batch, _steps, _epochs)
     def rank(_):
         import json, os, pyarrow, socket, subprocess, sys, tempfile, time
         from pyspark import BarrierTaskContext
@@ -66,30 +81,51 @@ def _peer(how, width):
         host = task.getTaskInfos()[number].address.rpartition(":")[0]
         with socket.create_server((host, 0)) as free:
             port = free.getsockname()[1]
-        there = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3")
         peers = list(task.allGather(f"{{host}}:{{port}}"))
-        there["TF_CONFIG"] = json.dumps({{"cluster": {{"worker": peers}}, "task": {{"type": "worker", "index": number}}}})
-        if not os.path.exists(path):
-            path_ = os.path.join(tempfile.mkdtemp(), "bench.parquet")
-            open(path_, "wb").write(file)
-        else:
-            path_ = path
-        task.barrier()
-        began = time.time()
-        ran = subprocess.run([sys.executable, "-c", program, how, path_, *map(str, numbers)], env=there,
-                             capture_output=True, text=True, timeout=280)
+        who = {{"cluster": {{"worker": peers}}, "task": {{"type": "worker", "index": number}}}}
+        there = os.environ | {{"TF_CPP_MIN_LOG_LEVEL": "3", "TF_CONFIG": json.dumps(who)}}
+        with tempfile.NamedTemporaryFile() as kept:
+            kept.write(file)
+            kept.flush()
+            task.barrier()
+            began = time.time()
+            command = [sys.executable, "-c", program, how, kept.name, *map(str, numbers)]
+            ran = subprocess.run(command, env=there, capture_output=True, text=True, timeout=280)
         if ran.returncode:
             raise RuntimeError(ran.stderr[-1500:])
         said = json.loads(ran.stdout.splitlines()[-1])
         said["first"] -= began
         yield pyarrow.RecordBatch.from_pydict({{"said": [json.dumps(said)]}})
-    import json
     ranks = spark.range(0, 2, 1, 2).mapInArrow(rank, "said string", barrier=True).collect()
     told = [json.loads(one["said"]) for one in ranks]
-    return {{"ms": [max(both) for both in zip(*(one["ms"] for one in told))], "first": max(one["first"] for one in told)}}
+    first = max(one["first"] for one in told)
+    return {{"ms": [max(both) for both in zip(*(one["ms"] for one in told))], "first": first}}
+
+def _distributor(how, width):
+    # As its users have it, in Spark's Python worker; or why it does not run.
+    if not _distributors:
+        return {{"why": "the package cannot be had here"}}
+    program, file, numbers = _program, _bytes, (width, _batch, _steps, _epochs)
+    def train():
+        import tempfile
+        from tensorflow.python.eager import context
+        context._reset_context()  # as the runner does it before a strategy of its own
+        names = {{"__name__": "peer"}}
+        exec(program, names)
+        with tempfile.NamedTemporaryFile() as kept:
+            kept.write(file)
+            kept.flush()
+            return names["main"](how, kept.name, *numbers)
+    names = {{"__name__": "__main__"}}  # so that its functions go to the workers by value
+    exec(_distributors, names)
+    try:
+        runner = names["MirroredStrategyRunner"](num_slots=2, use_gpu=False, use_custom_strategy=True)
+        return json.loads(runner.run(train))
+    except Exception as error:
+        lines = [line for line in str(error).splitlines() if "Error" in line]
+        return {{"why": (lines or [str(error)])[-1].strip()[:300]}}
 """
 _SAY = """
-import json
 print("SAID", json.dumps({{{arms}}}))
 """
 ARMS = {
@@ -97,6 +133,7 @@ ARMS = {
     "hand": "_peer('hand', {small})",
     "arrays": "_ours({small}, (_x, _y))",
     "fit": "_peer('fit', {small})",
+    "distributor": "_distributor('hand', {small})",
     "large": "_ours({large}, (_x, _y))",
     "large hand": "_peer('hand', {large})",
     "large alone": "_ours({large}, (_x[: len(_x) // 2], _y[: len(_x) // 2]), workers=1)",
@@ -110,9 +147,21 @@ def measure() -> list[Line]:
 
 def cells() -> tuple[str, str]:
     """What defines the arms in a kernel, and what runs each once."""
-    define = f"_program = {_PEER!r}\n" + _DEFINE.format(batch=BATCH, steps=STEPS, epochs=EPOCHS)
+    define = f"_program, _distributors = {_PEER!r}, {_distributors()!r}\n" + _DEFINE.format(
+        batch=BATCH, steps=STEPS, epochs=EPOCHS
+    )
     arms = ", ".join(f"{name!r}: {call.format(small=SMALL, large=LARGE)}" for name, call in ARMS.items())
     return define, _SAY.format(arms=arms)
+
+
+def _distributors() -> str:
+    """The source of spark-tensorflow-distributor, which is one file; "" when it cannot be had."""
+    with tempfile.TemporaryDirectory() as folder:
+        get = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder, DISTRIBUTOR]
+        if subprocess.run(get, capture_output=True, check=False).returncode:
+            return ""
+        with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as wheel:
+            return wheel.read("spark_tensorflow_distributor/mirrored_strategy_runner.py").decode()
 
 
 def _rounds(on: Stage) -> Iterator[dict[str, Any]]:
@@ -137,6 +186,9 @@ def compared(rounds: list[dict[str, Any]]) -> list[Line]:
         return Line(what, step(ours) / step(peer), limit, detail=f"{step(ours):.1f} ms to {step(peer):.1f} ms a step")
 
     two, one = step("large"), step("large alone")
+    why = [one["distributor"]["why"] for one in rounds if "why" in one["distributor"]]
+    beside = "a step, to spark-tensorflow-distributor 1.0"
+    last = Line(beside, 0, 1, skipped=why[0]) if why else line(beside, "arrays", "distributor", 1)
     begun = f"{first('parquet'):.1f} s to {first('hand'):.1f} s"
     return [
         line("a step of a small network, to the best loop by hand", "arrays", "hand", 1 / 0.97),
@@ -145,4 +197,5 @@ def compared(rounds: list[dict[str, Any]]) -> list[Line]:
         line("a step on rows from Parquet, to one on arrays", "parquet", "arrays", 1 / 0.9),
         Line("two workers on two cores, to twice one", two / one, 1 / 0.65, detail=f"{two:.1f} ms to {one:.1f} ms"),
         Line("from the call to the first step, to raw processes", first("parquet") / first("hand"), 1.5, detail=begun),
+        last,
     ]

@@ -92,6 +92,18 @@ def write(listing: Listing, layout: Layout, rank: int, forms: Forms, part: str, 
         raise Unfit(f"{written} rows came to rank {rank}, not {layout.held(rank)}: a fault of occam's own")
 
 
+def loaded(listing: Listing, forms: Forms) -> tuple[Any, ...]:
+    """All rows as arrays x, y and perhaps w. Raises Unfit and OSError."""
+    import numpy as np
+
+    pieces: dict[str, list[Any]] = {name: [] for name in forms}
+    for path in listing.files:
+        for batch in _batches(path, listing.choice):
+            for name, block in _blocks(batch, listing.choice, forms, np.arange(batch.num_rows)):
+                pieces[name].append(block)
+    return tuple(np.concatenate(found) for found in pieces.values())
+
+
 def _batches(path: str, choice: Choice) -> Iterator[Any]:
     names = {one.name for one in choice.all}
     try:

@@ -18,7 +18,7 @@ _HOW = "the path of a Parquet file, or of a folder of them: spark.read.parquet(p
 
 def read(spark: Any, path: str) -> Any:
     """A DataFrame. Raises Refused when there is nothing to read, or when it is no Parquet."""
-    _look(path)
+    look(path)
     try:
         return spark.read.parquet(_where(path))
     except PySparkException as error:
@@ -31,7 +31,7 @@ def listed(path: str) -> list[tuple[str, Any, int]] | None:
     That is so for other places than folders of this machine, and for folders in folders, which have columns in their
     names. Raises Refused as read does.
     """
-    if not _look(path):
+    if not look(path):
         return None
     where = Path(_where(path))
     inside = [one for one in sorted(where.iterdir()) if _is_read(one.name)] if where.is_dir() else [where]
@@ -47,6 +47,21 @@ def listed(path: str) -> list[tuple[str, Any, int]] | None:
     return found
 
 
+def is_seen(spark: Any, path: str, workers: int) -> bool:
+    """Whether the workers have what the notebook has at this path of its machine; so many are asked.
+
+    A student's home is the notebook's alone; the course's data are everywhere.
+    """
+    where = _where(path)
+
+    def there(_: int) -> bool:
+        import os
+
+        return os.path.exists(where)
+
+    return all(spark.sparkContext.parallelize(range(workers), workers).map(there).collect())
+
+
 def _where(path: str) -> str:
     """Spark's JVM has a working directory of its own."""
     return path if "://" in path else os.path.abspath(path.removeprefix("file:"))
@@ -57,7 +72,7 @@ def _is_read(name: str) -> bool:
     return not name.startswith(("_", "."))
 
 
-def _look(path: str) -> bool:
+def look(path: str) -> bool:
     """At one file; False when it cannot be told here which Spark would read. Raises Refused."""
     if "://" in path or re.search(r"[*?\[{]", path):
         return False

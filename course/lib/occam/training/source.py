@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from typing import Any, Protocol
 
+from occam import show
 from occam.errors import Refused
 from occam.training import columns, direct, frame, job, parquet, preflight
 from occam.training.columns import Choice, Names
@@ -43,11 +44,16 @@ class Source(Protocol):
         """The training is over."""
 
 
-def of(data: object, validation: object, spark: Any, names: tuple[Names, Names, str | None], room: int) -> Source:
-    """names: features, label and weight, of columns; room: bytes of rows that all ranks together can have in memory.
+@dataclass(frozen=True)
+class Room:
+    """`ranks` that can have so many `bytes` of rows in memory, all together."""
 
-    Raises Refused for what is no data to train on.
-    """
+    ranks: int
+    bytes: int
+
+
+def of(data: object, validation: object, spark: Any, names: tuple[Names, Names, str | None], room: Room) -> Source:
+    """names: features, label and weight, of columns. Raises Refused for what is no data to train on."""
     if isinstance(data, (tuple, list)):
         if validation is not None and not isinstance(validation, (tuple, list)):
             raise Refused("the data are arrays and the validation data are not", "validation=(x, y)")
@@ -57,12 +63,32 @@ def of(data: object, validation: object, spark: Any, names: tuple[Names, Names, 
     if isinstance(validation, float):
         raise Refused("validation is data, not a fraction", "train, held_back = df.randomSplit([0.8, 0.2], seed=1)")
     paths = [fspath(one) for one in (data, validation) if isinstance(one, (str, PathLike))]
-    if len(paths) == 1 + (validation is not None) and (found := _from_files(paths, names, room)):
+    found = _from_files(paths, names) if len(paths) == 1 + (validation is not None) else None
+    if not all(parquet.is_seen(spark, one, room.ranks) for one in paths if parquet.look(one)):
+        return _sent(found, paths)
+    if found is not None and found.bytes <= room.bytes:
         return found
     return FromSpark(data, validation, spark, names)
 
 
-def _from_files(paths: list[str], names: tuple[Names, Names, str | None], room: int) -> FromFiles | None:
+def _sent(files: FromFiles | None, paths: list[str]) -> Source:
+    """What the notebook alone has goes to the workers from there, if it is not too much. Raises Refused."""
+    told = f"the workers do not see {' and '.join(paths)}, which the notebook does"
+    how = "the course's data, under /data, are seen everywhere; or give arrays"
+    if files is None:
+        raise Refused(told, how)
+    if files.bytes > preflight.ARRAYS:
+        raise Refused(f"{told}, and the rows are too many to be sent from there ({show.size(files.bytes)})", how)
+    try:
+        parts = {part: direct.loaded(one, files.forms) for part, one in files.listings.items()}
+    except (direct.Unfit, OSError) as error:
+        raise Refused(str(error)) from None
+    found = FromArrays(parts[TRAIN], parts.get(VALIDATION))
+    found.names = files.names
+    return found
+
+
+def _from_files(paths: list[str], names: tuple[Names, Names, str | None]) -> FromFiles | None:
     """None when Spark has to bring the rows."""
     parts = (TRAIN, VALIDATION)[: len(paths)]
     types: dict[str, list[tuple[str, str]]] = {}
@@ -85,9 +111,7 @@ def _from_files(paths: list[str], names: tuple[Names, Names, str | None], room: 
     lengths = direct.lengths(first.files, wanted) if wanted else {}
     if lengths is None:
         return None
-    forms = first.choice.forms(lengths)
-    amount = sum(sum(one.rows) for one in listings.values()) * row_bytes(forms)
-    return FromFiles(listings, forms) if amount <= room else None
+    return FromFiles(listings, first.choice.forms(lengths))
 
 
 class FromFiles:
@@ -100,6 +124,7 @@ class FromFiles:
     def __init__(self, listings: Mapping[str, Listing], forms: dict[str, Form]) -> None:
         self.listings, self.forms = listings, forms
         self.names = listings[TRAIN].choice.names
+        self.bytes = sum(sum(one.rows) for one in listings.values()) * row_bytes(forms)
 
     def arrange(self, batch: int, workers: int, seed: int | None) -> dict[str, Layout]:
         layouts, listings = {}, {}

@@ -67,7 +67,9 @@ def train(
     spark = one.session
     with ExitStack() as stack:
         stack.enter_context(_without_job_lines())
-        rows = source.of(data, validation, spark, (features, label, weight), preflight.room(cluster, ranks))
+        rows = source.of(
+            data, validation, spark, (features, label, weight), source.Room(ranks, preflight.room(cluster, ranks))
+        )
         from occam.training import between, conduct, network  # and with them TensorFlow
 
         model = network.built(build_model, seed)
