@@ -53,7 +53,7 @@ def _put(path, file):
         with open(path, "wb") as there:
             there.write(file)
         yield pyarrow.RecordBatch.from_pydict({{"done": [1]}})
-    spark.range(0, 2, 1, 2).mapInArrow(work, "done int", barrier=True).collect()
+    spark.range(0, 2, 1, 2).mapInArrow(work, "done bigint", barrier=True).collect()
 _put(_path, _bytes)
 
 def _network(width):
