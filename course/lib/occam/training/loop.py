@@ -2,8 +2,9 @@
 
 Synchronous data parallelism (Chen et al., Revisiting Distributed Synchronous SGD, arXiv:1604.00981): each rank computes
 the gradient of the mean loss over its slice of the global batch; the sum of these, each weighted by its share of the
-batch's rows, is the gradient over the whole batch. It is summed by ONE collective operation a step, over one vector
-that holds all gradients, the loss, and what layers such as BatchNormalization keep; then all do the same update.
+batch's rows, is the gradient over the whole batch. It is summed by ONE operation a step, over one vector that holds all
+gradients, the loss, and what layers such as BatchNormalization keep; then all do the same update. Ranks on CPUs sum
+around a ring of connections (ring.py), those on GPUs by TensorFlow's collective, which has the GPUs' own ways.
 
 The model is a plain one, outside of any strategy's scope: under MultiWorkerMirroredStrategy's, `fit` of Keras 3 raises.
 """
@@ -19,6 +20,7 @@ import tensorflow as tf
 
 from occam.training import dialects
 from occam.training.forms import Form
+from occam.training.ring import PATIENCE, Ring
 from occam.training.wire import State
 
 _GROUP, _STEP = 7001, 7101
@@ -40,13 +42,14 @@ class Network:
         rank: int = 0,
         workers: int = 1,
         weighted: bool = False,
+        ring: Ring | None = None,
     ) -> None:
         dialects.seed(seed)
         self.model = build()
         dialect = dialects.of(self.model)
         if dialect is None:
             raise ValueError(f"build_model returned {type(self.model).__name__} here, and a model in the notebook")
-        self._keras, self.forms, self._workers = dialect, forms, workers
+        self._keras, self.forms, self._workers, self._ring = dialect, forms, workers, ring
         dialect.build(self.model, forms)
         self._optimizer = self.model.optimizer
         self._scales = dialect.scales(self._optimizer)
@@ -150,13 +153,21 @@ class Network:
         """The sums over ranks of these tensors, each times its rank's share; and whether one of them is not finite."""
         wide = tf.float64 if any(one.dtype == tf.float64 for one in tensors) else tf.float32
         flat = tf.concat([tf.reshape(tf.cast(one, wide), [-1]) for one in tensors], 0) * tf.cast(share, wide)
-        total = tf.raw_ops.CollectiveReduceV2(
-            input=flat, group_size=self._workers, group_key=_GROUP, instance_key=_STEP, ordering_token=[],
-            merge_op="Add", final_op="Id", timeout_seconds=_TIMEOUT,
-        )  # fmt: skip
+        total = self._summed(flat)
         pieces = tf.split(total, [one.shape.num_elements() for one in tensors])
         summed = [tf.cast(tf.reshape(piece, one.shape), one.dtype) for piece, one in zip(pieces, tensors, strict=True)]
         return [*summed, self._is_broken([total])]
+
+    def _summed(self, vector: Any) -> Any:
+        """Over all ranks."""
+        if self._ring is None:
+            return tf.raw_ops.CollectiveReduceV2(
+                input=vector, group_size=self._workers, group_key=_GROUP, instance_key=_STEP, ordering_token=[],
+                merge_op="Add", final_op="Id", timeout_seconds=PATIENCE,
+            )  # fmt: skip
+        total = tf.numpy_function(self._ring.sum, [vector], vector.dtype)
+        total.set_shape(vector.shape)
+        return total
 
     def _is_broken(self, tensors: list[Any]) -> Any:
         """A scaled loss may give gradients that are not finite: its optimizer leaves such a step out."""
@@ -175,10 +186,6 @@ class Network:
         for one, was in zip(still, before, strict=True):
             one.assign(was)
         return moved
-
-
-_TIMEOUT = 120.0
-"""Seconds that a rank waits in a step for the others; the notebook ends the training before, if one is lost."""
 
 
 class Outcome(NamedTuple):

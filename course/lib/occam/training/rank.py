@@ -16,6 +16,7 @@ from occam.training.shard import Files, Shard, by_class, unfit
 if TYPE_CHECKING:
     from occam.training.child import Words
     from occam.training.plan import Order
+    from occam.training.ring import Ring
 
 TELL = 0.3
 """Seconds between two words about how far it is."""
@@ -24,7 +25,7 @@ TELL = 0.3
 class Rank:
     """Raises what the student's build_model raises."""
 
-    def __init__(self, order: Order, line: wire.Line, words: Words) -> None:
+    def __init__(self, order: Order, line: wire.Line, words: Words, ring: Ring | None) -> None:
         self._plan, self._rank, self._line, self._words = order.plan, order.rank, line, words
         self._files = Files(order.files)
         plan = order.plan
@@ -35,6 +36,7 @@ class Rank:
             rank=order.rank,
             workers=plan.workers,
             weighted=bool(plan.class_weight),
+            ring=ring,
         )
         self._shards: dict[str, Shard] = {}
 
