@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 from occam import show
 from occam.errors import NotEnough, Refused
@@ -153,7 +154,7 @@ def class_weights(given: object, *, rows_weighted: bool) -> dict[int, float]:
     """A weight for each class. Raises Refused."""
     if given is None:
         return {}
-    if not isinstance(given, Mapping) or not all(isinstance(one, int) for one in given):
+    if not isinstance(given, Mapping) or not all(isinstance(one, Integral) for one in given):
         raise Refused("class_weight is a weight for each class, by its number", "class_weight={0: 1.0, 1: 5.0}")
     if given and rows_weighted:
         raise Refused("rows have weights, and so have classes: Keras takes one of both", "leave one away")

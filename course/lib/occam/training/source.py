@@ -245,6 +245,8 @@ def _in_words(forms: Mapping[str, Form]) -> str:
 def _frame(spark: Any, data: object) -> Any:
     if isinstance(data, (str, PathLike)):
         return parquet.read(spark, fspath(data))
+    if type(data).__module__.startswith("pandas."):
+        raise Refused("pandas has its table in the notebook's memory", "spark.createDataFrame(table), or arrays (x, y)")
     if not hasattr(data, "sparkSession"):
         raise Refused(
             f"{type(data).__name__} is no data to train on", "a Spark DataFrame, the path of Parquet files, or (x, y)"
