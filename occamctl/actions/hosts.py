@@ -11,6 +11,7 @@ from occamctl.hosts import gpu_prepare, walls
 from occamctl.hosts import prepare as engines
 from occamctl.hosts.facts import too_old
 from occamctl.hosts.machine import Ran
+from occamctl.plan.gpu_setup import lent
 from occamctl.plan.lending import said_of
 from occamctl.plan.observed import HostFacts
 from occamctl.plan.walls import rules_for
@@ -40,8 +41,7 @@ def row(session: Session, host: str) -> dict[str, Any]:
             "state": error.what if error else "not asked",
             "fix": error.fix if error else "",
         }
-    unused = {one.hostname for one in session.course.hosts if one.gpus == "none"}
-    gpus = () if host in unused else facts.gpus
+    gpus = lent(said_of(session.course, host), facts)
     return {
         "host": host,
         "role": role,

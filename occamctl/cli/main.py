@@ -29,10 +29,11 @@ _TEXTS = {
     "user": "Students and instructors.",
     "notebook": "Notebook servers of students.",
     "spark": "Spark clusters.",
+    "data": "Data sets that every notebook and worker reads.",
     "sandbox": "Pretend hosts on this machine, to rehearse.",
 }
 _COMMANDS = {"init": "files", "validate": "files", "status": "course", "logs": "course", "demo": "demo"}
-_GROUPS = ("course", "host", "gpu", "image", "user", "notebook", "spark", "sandbox")
+_GROUPS = ("course", "host", "gpu", "image", "user", "notebook", "spark", "data", "sandbox")
 
 
 class Lazy(TyperGroup):

@@ -57,12 +57,13 @@ def cluster(owner: str, workers: int, asked: Amount, over: Over, *, weight: int,
         return DoesNotFit(
             f"one more cluster is over {over.quota}{over.rest}", where=owner, fix="stop one that you do not need"
         )
-    counted = f" that count {weight} each" if weight > 1 else ""
+    one = workers == 1
+    counted = (f" that counts {weight}" if one else f" that count {weight} each") if weight > 1 else ""
     if over.name != "workers":
         counted = f" with {human(over.name, getattr(asked, over.name))}"
-    alone = "ask for smaller workers" if not getattr(over.others, over.name) else "stop a cluster that you do not need"
+    less = "stop a cluster that you do not need" if over.rest else "ask for smaller workers"
     return DoesNotFit(
-        f"{workers} workers{counted} are over {over.quota}{over.rest}; {fits} would do",
+        f"{human('workers', workers)}{counted} {'is' if one else 'are'} over {over.quota}{over.rest}; {fits} would do",
         where=owner,
-        fix=f"ask for {fits}" if fits else alone,
+        fix=f"ask for {fits}" if fits else less,
     )

@@ -60,6 +60,12 @@ notebook: {cpu_limit: 1.5, mem_limit: 512M, idle_timeout: 0}
         ("hosts: [n1, {hostname: }]\n", "occam.yaml:3:14", "hosts[1].hostname: has no value", ""),
         ("hosts: [a, b, A]\n", "occam.yaml:3:15", "hosts[2]: A is there twice", "first in line 3"),
         (
+            "hosts: [{hostname: n1, gpus: [A100]}]\n",
+            "occam.yaml:3:24",
+            "hosts[0].gpus: 'A100' is not the UUID of a GPU, such as GPU-…",
+            "see: nvidia-smi -L",
+        ),
+        (
             "hosts: [ops@n1]\n",
             "occam.yaml:3:9",
             "hosts[0]: 'ops@n1' is not a host name",
@@ -428,3 +434,33 @@ def test_a_certificate_comes_with_its_own_key(key: str, tmp_path: Path) -> None:
         assert (error.where, "are no certificate and its key" in error.what) == ("occam.yaml:3:7", True)
     else:
         assert load_text(HEAD + text, folder=tmp_path).hub.tls
+
+
+def test_data_sets_have_a_source_that_may_be_shown(tmp_path: Path) -> None:
+    (tmp_path / "occam.yaml").write_text(
+        HEAD
+        + """data:
+  - {name: higgs, source: uci/HIGGS.csv.gz}
+  - {name: trips-2013, source: "https://me:secret@data.example.org/t/trips.csv?key=secret"}
+"""
+    )
+    first, second = load(tmp_path / "occam.yaml").data
+    assert first.source == str(tmp_path / "uci" / "HIGGS.csv.gz")
+    assert (first.shown, second.shown) == ("HIGGS.csv.gz", "https://data.example.org/t/trips.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "what"),
+    [
+        ("data: [{name: Big Data, source: x.csv}]", "data[0].name", "cannot be a data set's name"),
+        ("data: [{name: .incoming, source: x.csv}]", "data[0].name", "cannot be a data set's name"),
+        ("data: [{name: x, source: s3://bucket/x}]", "data[0].source", "neither a path nor an address"),
+        ("data: [{name: x, source: x.csv, sha256: abc}]", "data[0].sha256", "not a SHA-256"),
+        ("data: [{name: x}]", "data[0].source", "is missing"),
+        ("data: [{name: x, source: a}, {name: x, source: b}]", "data[1].name", "is there twice"),
+    ],
+)
+def test_a_wrong_data_set_says_what_is_wrong(text: str, where: str, what: str) -> None:
+    (error,) = wrong(text)
+    assert error.what.startswith(where), error.what
+    assert what in error.what
