@@ -12,6 +12,10 @@ from typing import Any
 
 import pytest
 
+from occamctl.actions.init import start
+from occamctl.errors import SpecError
+from occamctl.spec.load import load
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")], key=lambda page: page.relative_to(ROOT).as_posix())
 
@@ -118,3 +122,13 @@ def test_make_targets_exist(page: Path) -> None:
         r"^(?:\$ |    )?make ([a-z-]+)", page.read_text(), re.MULTILINE
     ):
         assert target in known, f"make {target}"
+
+
+def test_the_mistake_of_the_tutorial_is_told_as_it_says(tmp_path: Path) -> None:
+    made = start(tmp_path, "machine", "ml-2026")
+    made.file.write_text(re.sub(r"cpu_limit: 2.*", "cpu: 2", made.file.read_text()))
+    with pytest.raises(SpecError) as caught:
+        load(made.file)
+    where = str(caught.value.where).removeprefix(f"{tmp_path}/")
+    page = (ROOT / "docs" / "tutorial.md").read_text()
+    assert f"error: {where}: {caught.value.what}\n      fix: {caught.value.fix}" in page
