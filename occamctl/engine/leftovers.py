@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from docker.errors import APIError, NotFound
 
 from occamctl import wait
-from occamctl.engine import ground, swarm
+from occamctl.engine import ground, swarm, volumes
 from occamctl.engine.client import Engine, speaking_to
 from occamctl.spec import names
 
@@ -95,6 +95,7 @@ def remove_volumes(engine: Engine, course: str) -> None:
         with speaking_to(engine.name):
             listed = engine.api.volumes(filters=_label(course))["Volumes"] or []
             for one in listed:
+                volumes.end_looks(engine, one["Name"])
                 _quietly(lambda name=one["Name"]: engine.api.remove_volume(name))
         return [one["Name"] for one in listed]
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from docker.errors import ContainerError
+from contextlib import suppress
+
+from docker.errors import APIError, ContainerError
 
 from occamctl.engine.client import Engine, speaking_to
 from occamctl.errors import EngineError
+
+LOOK = "occam.look"
+"""Label of a container that looks: the volume that it has."""
 
 
 def look_into(engine: Engine, volume: str, image: str, script: str) -> bytes:
@@ -25,9 +30,17 @@ def look_into(engine: Engine, volume: str, image: str, script: str) -> bytes:
                 cap_drop=["ALL"],
                 cap_add=["DAC_READ_SEARCH"],
                 mem_limit="256m",
-                labels={"occam.look": volume},
+                labels={LOOK: volume},
                 remove=True,
             )
         except ContainerError as error:
             raise EngineError(f"cannot look into volume {volume}: {error.stderr!r}", where=engine.name) from error
     return printed
+
+
+def end_looks(engine: Engine, volume: str) -> None:
+    """Remove containers that a killed command left with `volume`; as long as they are there it cannot be removed."""
+    with speaking_to(engine.name):
+        for one in engine.api.containers(all=True, filters={"label": [f"{LOOK}={volume}"]}):
+            with suppress(APIError):  # it goes by itself
+                engine.api.remove_container(one["Id"], force=True)
