@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from occamctl.actions.student import Kernel, Ran
 
 COURSE = Path(__file__).parents[2] / "course"
 LABS = sorted(file.stem for file in (COURSE / "labs").glob("[0-9][0-9]-*.ipynb"))
+SLOW = 3
+"""Seconds; cells that take longer are named, so that a lab that grows slow shows where."""
 QUICK = "import os; os.environ['OCCAM_LABS'] = 'quick'"
 
 
@@ -58,7 +61,10 @@ def go_through(kernel: Kernel, cells: list[Cell], seconds: float) -> list[tuple[
 
 
 def _run(kernel: Kernel, source: str, seconds: float) -> Ran:
+    began = time.monotonic()
     ran = kernel.run(source, seconds=seconds)
+    if (took := time.monotonic() - began) > SLOW:
+        print(f"{took:6.1f} s  {source.splitlines()[0][:80]}", flush=True)
     assert not ran.error, f"this cell failed:\n{source}\n---\n{ran.text[-2000:]}\n{ran.error[-4000:]}"
     return ran
 

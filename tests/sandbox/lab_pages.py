@@ -14,6 +14,7 @@ from .lab_cells import Cell
 
 PAGES = Path(__file__).parents[2] / "docs" / "labs"
 _IN_HTML = re.compile(r'src="data:image/png;base64,([^"]+)"')
+_END = "*Written by `make labs`: the lab as it looks when it has run. Exercises are left as students get them.*"
 _LINES = 40
 """Of an output; a page is to be read."""
 
@@ -25,7 +26,7 @@ def write(name: str, seen: Iterable[tuple[Cell, Ran]]) -> Path:
         old.unlink()
     figures: list[bytes] = []
     page = PAGES / f"{name}.md"
-    page.write_text("\n\n".join(_blocks(name, seen, figures)) + "\n")
+    page.write_text("\n\n".join([*_blocks(name, seen, figures), _END]) + "\n")
     for number, figure in enumerate(figures, 1):
         (PAGES / f"{name}-{number}.png").write_bytes(figure)
     return page

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 Size = TypeVar("Size")
@@ -18,6 +19,7 @@ def size(full: Size, quick: Size) -> Size:
 def shuffled(spark: Any) -> float:
     """MB that the session's stages have written for shuffles until now, as Spark's own page counts them."""
     context = spark.sparkContext
-    page = f"{context.uiWebUrl}/api/v1/applications/{context.applicationId}/stages?status=complete"
+    port = urlsplit(context.uiWebUrl).port  # the page answers on this container's own address alone
+    page = f"http://127.0.0.1:{port}/api/v1/applications/{context.applicationId}/stages?status=complete"
     with urlopen(page, timeout=30) as answer:
         return sum(stage["shuffleWriteBytes"] for stage in json.load(answer)) / 1e6
