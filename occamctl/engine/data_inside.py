@@ -26,6 +26,7 @@ MANIFEST = "_occam.json"
 _INCOMING = ".incoming"
 _CHUNK = 1 << 20
 _SAY_EVERY = 2.0
+_MAKE_ROOM = "make room there and run it again"
 
 
 class Wrong(Exception):
@@ -202,6 +203,9 @@ def want(name: str, manifest: dict[str, Any]) -> list[str]:
             os.link(there, out / one)
         else:
             still.append(one)
+    needed, free = sum(manifest["files"][one]["size"] for one in still), shutil.disk_usage(ROOT).free
+    if needed > free:
+        raise Wrong(f"no room for {name}: it needs {megabytes(needed)}, {megabytes(free)} are free", _MAKE_ROOM, 4)
     return still
 
 
@@ -288,7 +292,7 @@ class _room_is_needed:
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         if isinstance(error, OSError) and error.errno in (28, 122):
             free = shutil.disk_usage(ROOT).free
-            raise Wrong(f"no room for it: {megabytes(free)} are free", "make room and run it again", 4) from None
+            raise Wrong(f"no room for it: {megabytes(free)} are free", _MAKE_ROOM, 4) from None
 
 
 VERBS = {

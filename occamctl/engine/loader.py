@@ -22,7 +22,7 @@ from docker.errors import APIError, NotFound
 from occamctl.engine import images
 from occamctl.engine.build import proxies
 from occamctl.engine.client import STDOUT, Engine, Raw, frames, speaking_to
-from occamctl.errors import EngineError, OccamError, from_dict
+from occamctl.errors import EngineError, HostError, OccamError, from_dict
 from occamctl.plan import desired
 from occamctl.spec import names
 
@@ -88,8 +88,15 @@ class Loader:
 
     def take(self, name: str, pieces: Iterator[bytes]) -> None:
         """Unpack a tar of files of the set that is being made."""
-        with speaking_to(self.engine.name):
-            self.engine.api.put_archive(self._container, f"{desired.DATA}/.incoming/{name}/out", pieces)
+        try:
+            with speaking_to(self.engine.name):
+                self.engine.api.put_archive(self._container, f"{desired.DATA}/.incoming/{name}/out", pieces)
+        except HostError as error:  # an engine that cannot write hangs up in the middle
+            raise EngineError(
+                f"the files of {name} did not come through",
+                where=self.engine.name,
+                fix="has it room? then run it again",
+            ) from error
 
 
 def _feed(raw: Raw, content: bytes) -> None:
