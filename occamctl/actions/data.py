@@ -72,7 +72,9 @@ def add(session: Session, name: str, source: str, sha256: str, say: Say) -> Adde
     if manager in session.errors:
         raise session.errors[manager]
     with changing(session) as loaders:
-        found = look_with(loaders, say, deep=True, name=name)
+        if manager not in loaders:
+            raise session.errors[manager]
+        found = look_with(session, loaders, say, deep=True, name=name)
         best = _best(name, found, asked.sha256 if asked else None)
         if asked is None and best is None:
             raise SpecError(
@@ -84,9 +86,9 @@ def add(session: Session, name: str, source: str, sha256: str, say: Say) -> Adde
             assert asked is not None
             best = bring(loaders[manager], asked, say)
         assert best is not None
-        having = [host for host in loaders if _good(found[host], name, best["version"]) and not fetched]
+        having = [host for host in found if _good(found[host], name, best["version"]) and not fetched]
         first = manager if fetched else having[0]
-        lacking = [host for host in loaders if host not in having and host != first]
+        lacking = [host for host in found if host not in having and host != first]
         _, errors = each(lacking, lambda host: give(loaders[first], loaders[host], name, say))
     _raise_partly(session, errors, f"occamctl data add {name}")
     return Added(name, best, tuple(lacking), fetched, declared)
@@ -129,7 +131,7 @@ def _verified(name: str, found: Mapping[str, Sets], declared: DataSet | None) ->
 def remove(session: Session, name: str, say: Say) -> list[str]:
     """Take the set from every host; hosts that had it. Raises SpecError when none has, PartlyDone."""
     with changing(session) as loaders:
-        found = look_with(loaders, lambda *_: None, deep=False)
+        found = look_with(session, loaders, lambda *_: None, deep=False)
         answers, errors = each(loaders, lambda host: loaders[host].call("remove", name=name))
     gone = [host for host, was in answers.items() if was]
     for host in gone:

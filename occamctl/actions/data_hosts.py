@@ -12,8 +12,8 @@ from occamctl.actions.data_source import Local
 from occamctl.actions.session import Session, each
 from occamctl.engine import images
 from occamctl.engine.client import Engine
-from occamctl.engine.loader import Loader, loader, there
-from occamctl.errors import SpecError
+from occamctl.engine.loader import LOADING, Loader, clear, loader, there
+from occamctl.errors import HostError, SpecError
 from occamctl.hosts.lock import holding
 from occamctl.plan.seen import SeenData
 from occamctl.spec.course import DataSet
@@ -33,16 +33,18 @@ def look(session: Session, say: Say = lambda *_: None, *, deep: bool = False) ->
     with ExitStack() as stack:
         hosts = [host for host in _answering(session) if holding_any.get(host)]
         loaders = _loaders(session, stack, hosts, image, only_look=True)
-        found = look_with(loaders, say, deep=deep)
+        found = look_with(session, loaders, say, deep=deep)
     return {host: found.get(host, {}) for host in _answering(session) if host not in session.errors}
 
 
-def look_with(loaders: Mapping[str, Loader], say: Say, *, deep: bool, name: str = "") -> dict[str, Sets]:
+def look_with(
+    session: Session, loaders: Mapping[str, Loader], say: Say, *, deep: bool, name: str = ""
+) -> dict[str, Sets]:
+    """The same with loaders that run already. Raises the error of a host when none answers."""
     answers, errors = each(
         loaders, lambda host: loaders[host].call("look", lambda text: say(host, text), deep=deep, name=name)
     )
-    for error in errors.values():
-        raise error
+    _noted(session, answers, errors)
     return answers
 
 
@@ -64,16 +66,22 @@ def _answering(session: Session) -> list[str]:
 def _loaders(
     session: Session, stack: ExitStack, hosts: Iterable[str], image: str, *, only_look: bool
 ) -> dict[str, Loader]:
-    """They are ended by the main thread: when it is interrupted, too. Raises the error of the last one left."""
+    """They are ended by the main thread: when it is interrupted, too. Raises the error of a host when none answers."""
 
     def opened(host: str) -> Loader:
+        if not only_look:  # nobody else changes anything now, so these are of commands that were killed
+            clear(session.engine(host), session.course.course, LOADING)
         return stack.enter_context(loader(session.engine(host), session.course.course, image, only_look=only_look))
 
     made, errors = each(hosts, opened)
-    session.errors.update(errors)
-    if errors and not made:
-        raise next(iter(errors.values()))
+    _noted(session, made, errors)
     return made
+
+
+def _noted(session: Session, answers: Mapping[str, Any], errors: Mapping[str, HostError]) -> None:
+    session.errors.update(errors)
+    if errors and not answers:
+        raise next(iter(errors.values()))
 
 
 def image_of(session: Session) -> str:

@@ -118,12 +118,10 @@ def _read(line: bytes) -> dict[str, Any]:
 def loader(engine: Engine, course: str, image: str, *, only_look: bool = False) -> Iterator[Loader]:
     """A loader on this host; raises EngineError when the notebook image is not there.
 
-    only_look  it cannot write, and others may work meanwhile; else those of killed commands are ended first
+    only_look  it cannot write
     """
     if image not in images.present(engine):
         raise EngineError(f"image {image} is not there", where=engine.name, fix="run: occamctl course up")
-    if not only_look:
-        clear(engine, course, LOADING)
     mount = desired.data(course)
     with speaking_to(engine.name):
         engine.api.create_volume(mount.source, labels=mount.labels)
