@@ -9,7 +9,7 @@ from functools import cached_property, singledispatchmethod
 from hashlib import sha256
 
 from occamctl import wait
-from occamctl.actions import data, gpu_proof, users
+from occamctl.actions import data_hosts, gpu_proof, users
 from occamctl.actions.session import MOST_AT_ONCE, Session
 from occamctl.engine import ground, images, nodes, swarm
 from occamctl.engine.client import Engine
@@ -171,11 +171,11 @@ class Site:
 
     @perform.register
     def _(self, step: steps.FetchData, say: Callable[[str], None]) -> None:
-        data.fetch(self.session, step.name, say)
+        data_hosts.fetch(self.session, step.name, say)
 
     @perform.register
     def _(self, step: steps.SendData, say: Callable[[str], None]) -> None:
-        data.send(self.session, step.name, step.source, step.host, say)
+        data_hosts.send(self.session, step.name, step.source, step.host, say)
 
 
 def await_service(engine: Engine, name: str, on: Set[str] = frozenset()) -> None:

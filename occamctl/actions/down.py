@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from occamctl.actions import data, homes
+from occamctl.actions import data_hosts, homes
 from occamctl.actions.apply import Site
 from occamctl.actions.session import Session, each
 from occamctl.engine import ground, leftovers, loader, nodes, swarm, walls
 from occamctl.engine.client import Engine
-from occamctl.errors import OccamError, PartlyDone, Refused
+from occamctl.errors import PartlyDone, Refused
 from occamctl.hosts import gpu_prepare
 from occamctl.hosts.lock import holding
 from occamctl.plan import gpus
@@ -45,15 +45,16 @@ def find(session: Session) -> Found:
         session.all_here()
     answers, errors = each(session.machines, lambda host: leftovers.left(session.engine(host), session.course.course))
     session.errors.update(errors)
-    return Found(answers, tuple(homes.with_work(session, _image_with_python(session, answers))), _data(session))
+    image = _image_with_python(session, answers)
+    return Found(answers, tuple(homes.with_work(session, image)), _data(session, image))
 
 
-def _data(session: Session) -> dict[str, tuple[str, ...]]:
-    """They can be brought again, so what cannot be read is not asked for twice."""
-    try:
-        return {row["name"]: tuple(row["hosts"]) for row in data.rows(session) if row["hosts"]}
-    except OccamError:
-        return {}
+def _data(session: Session, image: str) -> dict[str, tuple[str, ...]]:
+    """A host that cannot tell is left out: data can be brought again."""
+    course = session.course.course
+    answers, _ = each(session.machines, lambda host: data_hosts.seen(session.engine(host), course, image))
+    names = sorted({name for sets in answers.values() for name in sets})
+    return {name: tuple(host for host, sets in answers.items() if name in sets) for name in names}
 
 
 def _image_with_python(session: Session, there: dict[str, leftovers.Left]) -> str:

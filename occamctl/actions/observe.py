@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from occamctl.actions import data, users
+from occamctl.actions import data_hosts, users
 from occamctl.actions.clusters import OVER
 from occamctl.actions.session import Session, each
 from occamctl.engine import ground, images, swarm
@@ -81,8 +81,8 @@ def _host(session: Session, host: str) -> SeenHost:
 
 def _data(session: Session, engine: Engine, there: frozenset[str]) -> dict[str, SeenData]:
     """Data sets of this host, when the course file declares some: it takes a container to look."""
-    image = images.of_course(session.course.image)[1].tag
-    return data.seen(engine, session.course.course, image) if session.course.data and image in there else {}
+    image = data_hosts.image_of(session)
+    return data_hosts.seen(engine, session.course.course, image) if session.course.data and image in there else {}
 
 
 def _course(session: Session, seen: Observed) -> Observed:

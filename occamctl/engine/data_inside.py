@@ -26,6 +26,7 @@ MANIFEST = "_occam.json"
 _INCOMING = ".incoming"
 _CHUNK = 1 << 20
 _SAY_EVERY = 2.0
+_MAKE_ROOM = "make room there and run it again"
 
 
 class Wrong(Exception):
@@ -44,9 +45,13 @@ class Told:
     """Progress in words, every two seconds at most."""
 
     def __init__(self, doing: str, total: int = 0) -> None:
-        self.doing, self.total, self._last = doing, total, time.monotonic()
+        self.doing, self.total, self.gone, self._last = doing, total, 0, time.monotonic()
+
+    def more(self, size: int) -> None:
+        self.at(self.gone + size)
 
     def at(self, gone: int) -> None:
+        self.gone = gone
         if time.monotonic() - self._last >= _SAY_EVERY:
             self._last = time.monotonic()
             share = f" of {megabytes(self.total)} ({100 * gone // self.total} %)" if self.total else ""
@@ -66,13 +71,12 @@ def incoming(name: str) -> Path:
 
 
 def sha256(file: Path, told: Told | None = None) -> str:
-    digest, gone = hashlib.sha256(), 0
+    digest = hashlib.sha256()
     with file.open("rb") as content:
         while piece := content.read(_CHUNK):
             digest.update(piece)
-            gone += len(piece)
             if told:
-                told.at(gone)
+                told.more(len(piece))
     return digest.hexdigest()
 
 
@@ -92,15 +96,12 @@ def version(manifest: dict[str, Any]) -> str:
 
 def differing(folder: Path, files: dict[str, Any], *, deep: bool, told: Told | None = None) -> list[str]:
     """Names of the files that are not as the manifest says: their size, and when `deep` their SHA-256 too."""
-    wrong, gone = [], 0
+    wrong = []
     for name, meant in files.items():
         file = folder / name
         good = file.is_file() and file.stat().st_size == meant["size"]
-        if not good or (deep and sha256(file) != meant["sha256"]):
+        if not good or (deep and sha256(file, told) != meant["sha256"]):
             wrong.append(name)
-        gone += meant["size"]
-        if told:
-            told.at(gone)
     return wrong
 
 
@@ -174,13 +175,14 @@ def make(name: str, file: str, source: str, sha256_wanted: str = "") -> dict[str
     except data_convert.Unusable as error:
         shutil.rmtree(place)
         raise Wrong(f"{file}: {error}", error.fix, 2) from None
+    told = Told("checksums")
     files: dict[str, Any] = {
-        one: {"size": (out / one).stat().st_size, "sha256": sha256(out / one)} for one in listed(out)
+        one: {"size": (out / one).stat().st_size, "sha256": sha256(out / one, told)} for one in listed(out)
     }
     manifest: dict[str, Any] = {"name": name, "source": source, "sha256": checksum, "source_size": size}
     manifest |= {"size": sum(one["size"] for one in files.values()), "rows": rows, "files": files}
     write(out / MANIFEST, manifest)
-    return put(name)
+    return put(name, deep=False)
 
 
 def want(name: str, manifest: dict[str, Any]) -> list[str]:
@@ -201,6 +203,9 @@ def want(name: str, manifest: dict[str, Any]) -> list[str]:
             os.link(there, out / one)
         else:
             still.append(one)
+    needed, free = sum(manifest["files"][one]["size"] for one in still), shutil.disk_usage(ROOT).free
+    if needed > free:
+        raise Wrong(f"no room for {name}: it needs {megabytes(needed)}, {megabytes(free)} are free", _MAKE_ROOM, 4)
     return still
 
 
@@ -219,12 +224,13 @@ def pack(name: str, files: list[str]) -> None:
             packed.add(ROOT / name / one, one, filter=_plain)
 
 
-def put(name: str) -> dict[str, Any]:
+def put(name: str, deep: bool = True) -> dict[str, Any]:
     """Put the set into its place when all of it is there."""
     place = incoming(name)
     out = place / "out"
     manifest = manifest_of(out)
-    wrong = differing(out, manifest["files"], deep=True) if manifest else [MANIFEST]
+    told = Told("checking", manifest["size"] if manifest else 0)
+    wrong = differing(out, manifest["files"], deep=deep, told=told) if manifest else [MANIFEST]
     if manifest is None or wrong:
         raise Wrong(
             f"{len(wrong)} file{'s' if len(wrong) != 1 else ''} of {name} did not come whole", "run it again", 7
@@ -286,7 +292,7 @@ class _room_is_needed:
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         if isinstance(error, OSError) and error.errno in (28, 122):
             free = shutil.disk_usage(ROOT).free
-            raise Wrong(f"no room for it: {megabytes(free)} are free", "make room and run it again", 4) from None
+            raise Wrong(f"no room for it: {megabytes(free)} are free", _MAKE_ROOM, 4) from None
 
 
 VERBS = {

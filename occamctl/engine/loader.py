@@ -22,7 +22,7 @@ from docker.errors import APIError, NotFound
 from occamctl.engine import images
 from occamctl.engine.build import proxies
 from occamctl.engine.client import STDOUT, Engine, Raw, frames, speaking_to
-from occamctl.errors import EngineError, OccamError, from_dict
+from occamctl.errors import EngineError, HostError, OccamError, from_dict
 from occamctl.plan import desired
 from occamctl.spec import names
 
@@ -88,8 +88,15 @@ class Loader:
 
     def take(self, name: str, pieces: Iterator[bytes]) -> None:
         """Unpack a tar of files of the set that is being made."""
-        with speaking_to(self.engine.name):
-            self.engine.api.put_archive(self._container, f"{desired.DATA}/.incoming/{name}/out", pieces)
+        try:
+            with speaking_to(self.engine.name):
+                self.engine.api.put_archive(self._container, f"{desired.DATA}/.incoming/{name}/out", pieces)
+        except HostError as error:  # an engine that cannot write hangs up in the middle
+            raise EngineError(
+                f"the files of {name} did not come through",
+                where=self.engine.name,
+                fix="has it room? then run it again",
+            ) from error
 
 
 def _feed(raw: Raw, content: bytes) -> None:
@@ -111,12 +118,10 @@ def _read(line: bytes) -> dict[str, Any]:
 def loader(engine: Engine, course: str, image: str, *, only_look: bool = False) -> Iterator[Loader]:
     """A loader on this host; raises EngineError when the notebook image is not there.
 
-    only_look  it cannot write, and others may work meanwhile; else those of killed commands are ended first
+    only_look  it cannot write
     """
     if image not in images.present(engine):
         raise EngineError(f"image {image} is not there", where=engine.name, fix="run: occamctl course up")
-    if not only_look:
-        clear(engine, course, LOADING)
     mount = desired.data(course)
     with speaking_to(engine.name):
         engine.api.create_volume(mount.source, labels=mount.labels)

@@ -172,3 +172,16 @@ def test_shared_limits_are_those_of_the_group_and_of_the_course() -> None:
     rights = SETTINGS.quotas.rights("anna", ["student", "phd"])
     assert rights.guarantee == 1
     assert [(one.called, one.limits.workers) for one in rights.shared] == [("group phd", 20), ("the course", 50)]
+
+
+def test_whoever_works_has_the_data_and_cannot_change_it() -> None:
+    site = clusters.Site("ml-2026", "localhost/occam/notebook:1", "http://gateway", "ml-2026-net")
+    services = (
+        made_notebook(),
+        clusters.executor(site, facts(), 1, "node-1", "10.186.4.0/26"),
+        clusters.driver(site, facts(driver="application"), "node-1", "10.186.4.0/26"),
+    )
+    for one in services:
+        (mount,) = [mount for mount in one.mounts if mount.target == "/data"]
+        assert (mount.source, mount.type, mount.read_only) == ("ml-2026-data", "volume", True)
+        assert mount.labels["occam.course"] == "ml-2026", "course down finds it"
