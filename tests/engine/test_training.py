@@ -358,7 +358,7 @@ def test_what_is_no_number_and_what_a_student_got_wrong_are_said_with_where(stag
         bad[1000 * 2 + 7] = np.nan  # step 16 of the first epoch, in the second half of its batch
         def broken():
             import sys
-            if "occam.training.child" in " ".join(sys.orig_argv):  # on a worker only
+            if sys.orig_argv[-1].endswith(".child"):  # on a worker only
                 raise RuntimeError("no such luck")
             return mlp()
         said = []
