@@ -125,33 +125,32 @@ def test_what_keras_does_with_weights_metrics_validation_and_a_smaller_last_batc
 
 
 def test_a_network_of_tf_keras_trains_as_one_of_keras_3(stage: Stage) -> None:
-    """The loss curve is that of one process over 40 steps, the figures those of `fit`, and its own callbacks serve."""
+    """The losses of 40 steps and the figures of epochs are those of its own `fit`, and its callbacks serve."""
     said = stage.cell("""
         import tf_keras
-        calls, given = tf_keras.callbacks, {"epochs": 2, "batch_size": 128, "shuffle": False}
-        halved = calls.LearningRateScheduler(lambda epoch, rate: rate / (epoch + 1))
-        tf_keras.utils.set_random_seed(1)
+        calls = tf_keras.callbacks
+        class Means(calls.Callback):
+            # fit says the mean of the epoch so far.
+            def on_train_batch_end(self, batch, logs):
+                means.append((batch + 1) * logs["loss"])
+        means, halved = [], calls.LearningRateScheduler(lambda epoch, rate: rate / (epoch + 1))
+        given = {"epochs": 2, "batch_size": 128, "shuffle": False, "class_weight": {0: 1.0, 1: 5.0}}
         held = X[:501], Y[:501]
-        more = {"callbacks": [halved], "class_weight": {0: 1.0, 1: 5.0}, **given}
-        fitted = old().fit(X, Y, validation_data=held, verbose=0, **more).history
-        more["callbacks"] += [calls.ModelCheckpoint("/tmp/old.keras"), calls.EarlyStopping(patience=5)]
-        weighed = occam.train(old, (X, Y), validation=held, **more)
-        run = occam.train(old, (X, Y), **given)
         tf_keras.utils.set_random_seed(1)
-        alone, losses = old(), []
-        for first in [*range(0, len(X), 128)] * 2:
-            alone.reset_metrics()
-            losses.append(float(alone.train_on_batch(X[first : first + 128], Y[first : first + 128])[0]))
-        saved = tf_keras.models.load_model("/tmp/old.keras")
+        alone = old()
+        fitted = alone.fit(X, Y, validation_data=held, verbose=0, callbacks=[halved, Means()], **given).history
+        losses = [*means[:1], *np.diff(means[:20]), means[20], *np.diff(means[20:])]
+        mine = [halved, calls.ModelCheckpoint("/tmp/old.keras"), calls.EarlyStopping(patience=5)]
+        run = occam.train(old, (X, Y), validation=held, callbacks=mine, **given)
+        saved, predicted = tf_keras.models.load_model("/tmp/old.keras"), run.model.predict(X, verbose=0)
         said = {
-            "steps": len(run.losses), "apart": gap(run.losses, losses), "kind": isinstance(run.model, tf_keras.Model),
-            "predicted": gap(run.model.predict(X, verbose=0), alone.predict(X, verbose=0)),
-            "fit": {name: gap(values, weighed.history[name]) for name, values in fitted.items()},
-            "saved": gap(saved.predict(X, verbose=0), weighed.model.predict(X, verbose=0)),
+            "steps": len(run.losses), "kind": isinstance(run.model, tf_keras.Model), "apart": gap(run.losses, losses),
+            "predicted": [gap(predicted, one.predict(X, verbose=0)) for one in (alone, saved)],
+            "fit": {name: gap(values, run.history[name]) for name, values in fitted.items()},
         }
     """)
     assert (said["steps"], said["kind"]) == (40, True)
-    assert max(said["apart"], said["predicted"], said["saved"]) < 1e-4
+    assert max(said["apart"], *said["predicted"]) < 1e-4
     assert {"loss", "accuracy", "val_loss", "val_accuracy"} <= set(said["fit"])
     assert max(said["fit"].values()) < 1e-4
 
@@ -359,7 +358,7 @@ def test_what_is_no_number_and_what_a_student_got_wrong_are_said_with_where(stag
         bad[1000 * 2 + 7] = np.nan  # step 16 of the first epoch, in the second half of its batch
         def broken():
             import sys
-            if "occam.training.child" in " ".join(sys.orig_argv):  # on a worker only
+            if sys.orig_argv[-1].endswith(".child"):  # on a worker only
                 raise RuntimeError("no such luck")
             return mlp()
         said = []

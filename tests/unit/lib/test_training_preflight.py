@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from occam.errors import NotEnough, Refused
-from occam.training import columns, preflight
+from occam.training import columns, direct, preflight
 from occam.training.columns import Column
 from occam.training.forms import Form
 from occam.training.preflight import Size, Workers
@@ -88,6 +89,13 @@ def test_how_long_it_waits_is_a_number_that_makes_sense(retries: Any, timeout: f
         preflight.patience(retries, timeout)
 
 
+def test_ranks_have_half_of_what_jvm_and_libraries_leave_for_their_rows() -> None:
+    free = LAB.memory - LAB.heap - preflight.LIBRARIES
+    assert preflight.room(LAB, 2) == 2 * (free // 2)
+    assert preflight.room(replace(LAB, cores=2, executors=1, memory=GIB), 2) == 0
+    assert preflight.room(replace(LAB, memory=0), 2) == 2 * preflight.ARRAYS
+
+
 # Columns -------------------------------------------------------------------------------------------------------------
 
 TYPES = [
@@ -121,3 +129,49 @@ def test_columns_are_chosen_by_name_or_all_that_are_left() -> None:
 def test_columns_that_cannot_be_trained_on(features: Any, label: str, weight: str | None, words: str) -> None:
     with pytest.raises(Refused, match=words):
         columns.choose(TYPES, features, label, weight)
+
+
+def test_a_row_looks_as_its_columns_say() -> None:
+    chosen = columns.choose(TYPES, ["pt", "image"], "label", "w")
+    assert chosen.forms({"image": 64}) == {
+        "x": Form("float32", (65,)),
+        "y": Form("int32"),
+        "w": Form("float32"),
+    }
+    assert columns.choose(TYPES, "pt", ["label", "w"], None).forms({})["y"] == Form("float32", (2,))
+    assert (chosen.names, columns.choose(TYPES, "pt", "label", None).names) == ((), ("pt",))
+
+
+def test_columns_that_any_library_reads_are_told_from_sparks_own() -> None:
+    assert columns.choose(TYPES, ["pt", "image"], "label", "w").is_plain
+    assert not columns.choose(TYPES, ["v"], "label", None).is_plain
+    assert not columns.choose([("d", "decimal(5,2)"), ("label", "int")], "d", "label", None).is_plain
+    chosen = columns.choose(TYPES, ["pt", "image"], "label", None)
+    assert chosen.is_in(TYPES)
+    assert not chosen.is_in([("pt", "float"), *TYPES[1:]])
+    assert not chosen.is_in(None)
+
+
+class Kind(str):
+    """One of Arrow's types: how it is written, and what a list holds."""
+
+    value_type = None
+
+
+class Listed(Kind):
+    value_type = Kind("uint8")
+
+
+@pytest.mark.parametrize(
+    ("kind", "spark"),
+    [
+        (Kind("double"), "double"),
+        (Kind("uint8"), "smallint"),
+        (Listed("list<element: uint8>"), "array<smallint>"),
+        (Kind("timestamp[us]"), "timestamp"),
+        (Kind("struct<type: int8>"), None),
+    ],
+)
+def test_arrows_types_have_sparks_names(kind: Kind, spark: str | None) -> None:
+    schema = [SimpleNamespace(name="a", type=kind)]
+    assert direct.types(schema) == (None if spark is None else [("a", spark)])

@@ -17,7 +17,7 @@ from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
 from typing import Any
 
-MEET = 60.0
+MEET = 120.0
 """Seconds that the other ranks have to come."""
 PATIENCE = 120.0
 """Seconds that a rank waits in a step for the others; the notebook ends the training before, if one is lost."""
