@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -72,6 +73,22 @@ def never(want: GpuWish, rooms: Iterable[Room], *, each: int = 1) -> DoesNotFit 
     return None
 
 
+@contextmanager
+def those_out_named(want: GpuWish | None, out: Iterable[tuple[str, Gpu, str]]) -> Iterator[None]:
+    """A refusal of what the course does not have names those that it would have.
+
+    out  GPUs out of service: host, GPU, and why
+    """
+    try:
+        yield
+    except NeverFits as no:
+        told = Counter((host, gpus.called(one), why) for host, one, why in out if want and gpus.suits(one, want))
+        if told:
+            each = [f"{many} {called} on {host} ({why})" for (host, called, why), many in told.items()]
+            no.what += f"; out of service: {', '.join(each[:_MANY])}"
+        raise
+
+
 def _all(want: GpuWish, each: int) -> str:
     return str(GpuWish(want.count * each, want.model, want.profile, want.memory))
 
@@ -115,6 +132,8 @@ def holders(want: GpuWish | None, now: Now, *, on: str = "") -> str:
     for one in now.holders:
         if one.node in nodes and (want is None or gpus.suits(one.gpu, want)):
             until = f" until {moment(one.until, now.time)}" if one.until else ""
+            if one.until and one.until <= now.time:  # its owner has been told, and saves
+                until = ", whose time is over"
             held.setdefault((one.owner if now.named else called(one.owner, one.groups), until), []).append(one.gpu)
     told = [f"{who} {_holds(who)} {counted(these)}{until}" for (who, until), these in sorted(held.items())]
     taken = {one.gpu.uuid for one in now.holders}

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from occamctl.errors import DoesNotFit, OccamError, Refused
+from occamctl.gateway import gpu_words
 from occamctl.gateway.cluster import Cluster
 from occamctl.gateway.gpu_grants import Grant, grant_of, iso, label, reservations_of
 from occamctl.gateway.ledger import Ledger, Worker
@@ -97,6 +98,14 @@ def test_what_no_waiting_brings_is_said(ledger: Ledger, want: GpuWish, home: str
     assert ledger.gpus.grants == []
 
 
+def test_those_out_of_service_are_named_where_they_are_missed(ledger: Ledger) -> None:
+    lost = Gpu("GPU-h", "NVIDIA H100 80GB HBM3", 80 * GIB)
+    out = [("host-c", lost, "its host is down"), ("host-a", T4, "lost")]
+    with pytest.raises(NeverFits) as no, gpu_words.those_out_named(GpuWish(model="H100"), out):
+        ledger.gpus.assign("anna", GpuWish(model="H100"), None, STUDENT, rooms)
+    assert no.value.what.endswith("; out of service: 1 H100 80GB HBM3 on host-c (its host is down)")
+
+
 def test_a_course_without_gpus_says_so(ledger: Ledger) -> None:
     with pytest.raises(NeverFits, match="no host of this course has a GPU to give"):
         ledger.gpus.assign("anna", ONE, None, STUDENT, lambda but: [room("a")])
@@ -117,6 +126,15 @@ def test_a_then_is_one_of_the_gpus_that_are_asked_for(ledger: Ledger) -> None:
     ledger.gpus.assign("carla", GpuWish(model="T4"), HOUR, PHD, rooms)
     with pytest.raises(DoesNotFit, match=r"holds 2 A100-SXM4-40GB \(") as no:
         ledger.gpus.assign("bob", GpuWish(model="A100"), None, STUDENT, rooms)
+    assert no.value.fix == "ask again later"
+
+
+def test_a_time_that_is_over_is_not_told_as_one_to_come(ledger: Ledger, clock: Clock) -> None:
+    """Whoever is told to save keeps them for some minutes more."""
+    ledger.gpus.assign("anna", GpuWish(2), HOUR, PHD, rooms, home="a")
+    clock.now += HOUR + 60
+    with pytest.raises(DoesNotFit, match="group phd holds 2 A100-SXM4-40GB, whose time is over") as no:
+        ledger.gpus.assign("bob", ONE, None, STUDENT, rooms, home="a")
     assert no.value.fix == "ask again later"
 
 
