@@ -43,6 +43,7 @@ class _Checks:
         self.groups()
         self.users()
         self.clusters()
+        self.data()
         self.files()
 
     def place(self, *path: str | int) -> Place:
@@ -137,6 +138,13 @@ class _Checks:
                     f"{so_far}, and quotas.instructor.workers allows {quota}",
                     f"raise quotas.instructor.workers to {held}, or ask for fewer",
                 )
+
+    def data(self) -> None:
+        seen: set[str] = set()
+        for number, one in enumerate(self.course.data):
+            if one.name in seen:
+                self.wrong(("data", number, "name"), f"{one.name} is there twice")
+            seen.add(one.name)
 
     def files(self) -> None:
         """Files of this machine that the course needs."""

@@ -230,6 +230,13 @@ def test_a_home_is_where_it_is(on: Stage) -> None:
     assert gateway_stage.host(1) in no["what"]
 
 
+def test_a_home_that_was_never_used_can_be_anywhere(on: Stage) -> None:
+    assert give(on, HIS, "T4")["host"] == gateway_stage.host(2)
+    on.ask("DELETE", f"{HIS}/gpu")
+    assert give(on, HIS, "A100")["host"] == gateway_stage.host(1)
+    assert start(on, HIS)["node"] == gateway_stage.host(1)
+
+
 def test_a_gateway_that_was_killed_knows_who_holds_what(on: Stage) -> None:
     give(on, HERS, "A100", **{"for": 7200})
     start(on, HERS)
@@ -345,7 +352,7 @@ def test_workers_and_notebooks_share_and_a_class_has_its_own(on: Stage) -> None:
         assert "over the quota" in give(on, HERS, 1, ANNA, 409)["what"], "its workers count"
         body = {"group": "phd", "gpu": 4, "from": datetime.now(UTC).isoformat(), "for": 600}
         assert on.ask("POST", "/gpus/reservations", body).status_code == 201
-        seen = on.until(f"{HERS}/clusters/lab", lambda one: one["wanted"] == 0, "the workers to go", seconds=30)
+        seen = on.until(f"{HERS}/clusters/lab", lambda one: one["wanted"] == 0 and one["notices"], "a word", seconds=30)
         assert "reserved for group phd" in seen["notices"][-1]["text"]
         wait.until(lambda: assigned(on), lambda seen: not seen, "the workers' end", seconds=60)
         assert cluster(on, 2)["granted"]["1"] == 0
