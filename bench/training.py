@@ -44,7 +44,8 @@ _path = "/tmp/bench.parquet"
 _columns = {{**{{f"f{{number}}": _x[:, number] for number in range(28)}}, "label": _y}}
 pq.write_table(pa.table(_columns), _path, row_group_size=_batch * _steps)
 _bytes = open(_path, "rb").read()
-spark = occam.spark(workers=2, memory="2G")
+# A Python worker that is used again has the distributor's TensorFlow in it, whose threads go on.
+spark = occam.spark(workers=2, memory="2G", conf={{"spark.python.worker.reuse": "false"}})
 
 def _put(path, file):
     # Where the workers have it too, as the data of a course.
@@ -133,10 +134,10 @@ ARMS = {
     "hand": "_peer('hand', {small})",
     "arrays": "_ours({small}, (_x, _y))",
     "fit": "_peer('fit', {small})",
-    "distributor": "_distributor('hand', {small})",
     "large": "_ours({large}, (_x, _y))",
     "large hand": "_peer('hand', {large})",
     "large alone": "_ours({large}, (_x[: len(_x) // 2], _y[: len(_x) // 2]), workers=1)",
+    "distributor": "_distributor('hand', {small})",
 }
 
 
