@@ -43,6 +43,7 @@ class _Checks:
         self.groups()
         self.users()
         self.clusters()
+        self.material()
         self.files()
 
     def place(self, *path: str | int) -> Place:
@@ -137,6 +138,22 @@ class _Checks:
                     f"{so_far}, and quotas.instructor.workers allows {quota}",
                     f"raise quotas.instructor.workers to {held}, or ask for fewer",
                 )
+
+    def material(self) -> None:
+        """Every entry has a folder of its own; what is in it is looked at in actions/material.py."""
+        seen: dict[tuple[str, ...], int] = {}
+        for number, one in enumerate(self.course.material):
+            parts = tuple(one.into.split("/"))
+            for other, first in seen.items():
+                if other[: len(parts)] == parts[: len(other)]:
+                    same = "comes into the same folder as" if other == parts else "and one inside the other:"
+                    line = self.place("material", first).line
+                    what = f"{one.into} {same} material[{first}] ({'/'.join(other)}, line {line})"
+                    self.wrong(("material", number, "into"), what, "give each entry a folder of its own")
+                    break
+            seen.setdefault(parts, number)
+            if one.folder is not None and not os.path.isdir(one.folder):
+                self.wrong(("material", number, "folder"), f"{one.folder} is not a folder here")
 
     def files(self) -> None:
         """Files of this machine that the course needs."""
