@@ -15,13 +15,19 @@ from typer.core import TyperGroup
 
 from occamctl.cli.main import app
 from occamctl.errors import BY_EXIT_CODE
-from occamctl.spec import course, units, words
+from occamctl.spec import course, units
+from occamctl.spec import words as course_words
 from occamctl.spec.complaints import section_in
 from occamctl.spec.course import Course, Section
 
 HERE = Path(__file__).parent / "reference"
 GENERATED = "<!-- Written by docs/generate.py from the code; change it there. -->\n\n"
-_FROM_TEXT = {units.seconds: "duration", units.size: "size", course._path: "path", words.release: "date, or mapping"}
+_FROM_TEXT = {
+    units.seconds: "duration",
+    units.size: "size",
+    course._path: "path",
+    course_words.release: "date, or mapping",
+}
 _PLAIN = {int: "whole number", float: "number", str: "text", bool: "true or false", SecretStr: "text"}
 _SHOWN = {"duration": units.human_seconds, "size": units.human_size}
 

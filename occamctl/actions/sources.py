@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -27,6 +28,8 @@ LOOK, FETCH = 60, 600
 """Seconds for git to tell a repository's branches, and to fetch one."""
 _BUILT_IN = Path(__file__).resolve().parents[1] / "course"
 _SKIPPED = {".git", ".ipynb_checkpoints", "__pycache__"}
+_TROUBLE = re.compile(r'[\n\t"\\]')
+"""Characters of file names that git quotes, so that nbgitpuller would not know the file again."""
 _OF_ANOTHER = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX"}
 """Variables of a git that calls us, from a hook."""
 
@@ -154,7 +157,7 @@ def _below(folder: Path, root: Path, called: str) -> Iterator[Path]:
     for entry in sorted(folder.iterdir()):
         if entry.name in _SKIPPED:
             continue
-        if contains_unwanted(entry.name) or "\n" in entry.name or "\t" in entry.name:
+        if contains_unwanted(entry.name) or _TROUBLE.search(entry.name):
             raise SpecError(f"a file name that is not plain text: {entry.name!r}", where=called, fix="rename it")
         if entry.is_dir() and not entry.is_symlink():
             yield from _below(entry, root, called)

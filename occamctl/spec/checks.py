@@ -146,9 +146,10 @@ class _Checks:
             parts = tuple(one.into.split("/"))
             for other, first in seen.items():
                 if other[: len(parts)] == parts[: len(other)]:
-                    same = "comes into the same folder as" if other == parts else "and one inside the other:"
                     line = self.place("material", first).line
-                    what = f"{one.into} {same} material[{first}] ({'/'.join(other)}, line {line})"
+                    that = f"material[{first}] ({'/'.join(other)}, line {line})"
+                    what = f"comes into the same folder as {that}" if other == parts else f"and {that} overlap"
+                    what = f"{one.into} {what}"
                     self.wrong(("material", number, "into"), what, "give each entry a folder of its own")
                     break
             seen.setdefault(parts, number)

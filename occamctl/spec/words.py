@@ -21,7 +21,7 @@ _GPU = re.compile(r"(GPU|MIG)-[A-Za-z0-9/-]+")
 _NARROWEST_POOL = 20
 _GIT = re.compile(r"(?P<scheme>https?|ssh|git|file)://[^\s]+|[A-Za-z0-9_.-]+@[A-Za-z0-9._-]+:[^\s]+")
 _BRANCH = re.compile(r"(?![-/])[^\s~^:?*\[\\]+")
-_FOLDER = re.compile(r"[\w+-][\w.+-]*")
+_FOLDER = re.compile(r"[\w+][\w.+-]*")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d)?)?")
 
 
@@ -160,11 +160,11 @@ def git_url(word: str) -> str:
     if not found:
         raise Unfit(f"{word!r} is not the address of a git repository", "write https://…, ssh://…, or user@host:path")
     try:
-        password = found["scheme"] and urlsplit(word).password
+        parts = urlsplit(word)
     except ValueError as error:
         raise Unfit(f"not the address of a git repository: {error}") from None
-    if password:
-        raise Unfit("a password must not stand in it", "let your own git know it: git help credentials")
+    if found["scheme"] and (parts.password or (parts.username and parts.scheme != "ssh")):
+        raise Unfit("a name or password must not stand in it", "let your own git know it: git help credentials")
     return word
 
 

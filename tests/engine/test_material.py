@@ -73,6 +73,7 @@ class Stage:
         rights = ["SETUID", "SETGID", "SETPCAP"]
         self.keeper = self.create(command("serve"), rights, binds, aliases=[KEEPER])
         self.engine.api.start(self.keeper)
+        material.ask(self.engine, self.keeper, "status", b"", 30)
 
     def publish(self, files: dict[str, str], release: dict[str, float] | None = None, into: str = "labs") -> None:
         """What `course up` does with a folder that holds these files."""
