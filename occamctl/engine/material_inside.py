@@ -31,6 +31,8 @@ from typing import Any
 ROOT = Path(os.environ.get("OCCAM_MATERIAL_ROOT", "/srv/material"))
 PORT = 9418
 """git's own."""
+MOST_AT_ONCE = 200
+"""Notebooks that pull at the same time; one more is turned away, and comes again."""
 LOOK = 1.0
 """Seconds between two looks at the clock."""
 TROUBLE = Path("/dev/shm/trouble")
@@ -137,6 +139,8 @@ class Shelf:
                 parents = ["-p", before] if before else []
                 commit = self._git("commit-tree", *parents, "-m", "Course material", tree).strip()
                 self._git("update-ref", f"refs/heads/{into}", commit)
+                # Packed once: a hundred notebooks that pull at the same time are only sent what lies there.
+                self._git("repack", "-a", "-d", "-q", "--window-memory=64m", "--threads=1")
                 changed = True
         self._published[into] = seen
         return changed
@@ -196,13 +200,15 @@ def daemon(repository: Path) -> subprocess.Popen[bytes]:
     """git's own server, for reading, as a user who cannot see what is not published."""
     # It serves what root has written; git wants to be told that this is meant.
     trusting = os.environ | {
-        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_COUNT": "2",
         "GIT_CONFIG_KEY_0": "safe.directory",
         "GIT_CONFIG_VALUE_0": "*",
+        "GIT_CONFIG_KEY_1": "pack.threads",
+        "GIT_CONFIG_VALUE_1": "1",
         "HOME": "/",
     }
     command = ["git", "daemon", "--reuseaddr", f"--port={PORT}", "--export-all", "--strict-paths"]
-    command += ["--max-connections=64", "--init-timeout=10", "--timeout=120"]
+    command += [f"--max-connections={MOST_AT_ONCE}", "--init-timeout=10", "--timeout=120"]
     command += [f"--base-path={repository.parent}", str(repository)]
     return subprocess.Popen([*_AS_NOBODY, *command], env=trusting)
 

@@ -84,7 +84,7 @@ def kept(want: Desired, course: Course, told: Manifest, program: str) -> Desired
         networks=(course.names.hub_net,),
         constraints=(f"node.labels.{front_label(course.course)} == true",),
         mem_limit=size("1G"),
-        pids_limit=512,
+        pids_limit=1024,
         stop_grace=2,
     )
     return replace(

@@ -10,9 +10,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -120,7 +122,7 @@ class Home:
     def round(self, how: str) -> list[str]:
         """Update every folder; `how` as for `main`. Returns what went wrong."""
         try:
-            branches = self._branches()
+            branches = self._branches(tries=1 if how == "new" else 4)
         except NotDelivered as reason:
             return [str(reason)]
         wrong = []
@@ -135,11 +137,13 @@ class Home:
                 self._forget(into)
         return wrong
 
-    def _branches(self) -> dict[str, str]:
-        """Folder to commit, of what is released."""
-        done = subprocess.run(
-            ["git", "ls-remote", "--heads", "--", self.url], capture_output=True, text=True, check=False
-        )
+    def _branches(self, tries: int) -> dict[str, str]:
+        """Folder to commit, of what is released. Raises NotDelivered."""
+        command = ["git", "ls-remote", "--heads", "--", self.url]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        while done.returncode and (tries := tries - 1) > 0:  # so many others are pulling, or it is just being replaced
+            time.sleep(1 + random.random())
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise NotDelivered(_AWAY)
         pairs = (line.split("\t", 1) for line in done.stdout.splitlines())

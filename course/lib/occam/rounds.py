@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
 from tornado.ioloop import PeriodicCallback
 
-from occam.delivery import command
+from occam.delivery import URL, command
 
 EVERY = 60
 """Seconds; a look takes some milliseconds, and nothing is pulled unless something is new."""
@@ -24,5 +25,7 @@ def _load_jupyter_server_extension(server: Any) -> None:
         for line in said.decode(errors="replace").splitlines():
             server.log.info("material: %s", line)
 
+    if not os.environ.get(URL):
+        return
     server.occam_rounds = PeriodicCallback(look, EVERY * 1000)
     server.occam_rounds.start()
