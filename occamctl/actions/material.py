@@ -32,8 +32,8 @@ def put(session: Session, sources: Sources, say: Callable[[str], None]) -> None:
     """Send what the keeper lacks, and tell it what is released when; what it has is not sent again."""
     there = seen(session).contents
     for entry in session.course.material:
-        content = sources.content(entry)
-        if content.name not in there:
+        if sources.name(entry) not in there:
+            content = sources.content(entry)
             say(f"sending {len(content.files)} files for {entry.into}")
             send(session.manager, _keeper(session), content)
             there |= {content.name}

@@ -9,9 +9,10 @@ import signal
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from occamctl.engine.material_inside import matches
 from occamctl.errors import HostError, OccamError, SpecError, TookTooLong
@@ -52,21 +53,36 @@ class Sources:
     """The course file, for messages."""
     _clones: tempfile.TemporaryDirectory[str] | None = None
     _contents: dict[str, Content] = field(default_factory=dict)
-    _commits: dict[str, str] = field(default_factory=dict)
+    _names: dict[str, str] = field(default_factory=dict)
+    stays: dict[str, str] = field(default_factory=dict)
+    """Folder to a remark: its repository cannot be reached now, and it stays as it was delivered."""
 
-    def manifest(self) -> Manifest:
+    def manifest(self, there: Iterable[Mapping[str, Any]] = ()) -> Manifest:
         """What the keeper is to be told. A repository is asked for its commit only.
+
+        there  what the keeper has of each folder: that stays where a repository cannot be reached now
 
         Raises SpecError for a folder or branch that is not there, HostError for a repository that cannot be read.
         """
-        return manifest(self.course, {one.into: self._name(one) for one in self.course.material})
+        known = {(one["into"], one["source"]): str(one["content"]) for one in there}
+        for one in self.course.material:
+            if one.git is not None and one.into not in self._names:
+                self._names[one.into] = self._asked(one, known.get((one.into, one.source)))
+        return manifest(self.course, {one.into: self.name(one) for one in self.course.material})
 
-    def _name(self, entry: Material) -> str:
-        if entry.git is None:
-            return self.content(entry).name
-        if entry.into not in self._commits:
-            self._commits[entry.into] = commit_of(entry.git, entry.branch)
-        return names.digest(f"git {self._commits[entry.into]}")
+    def _asked(self, entry: Material, known: str | None) -> str:
+        assert entry.git is not None
+        try:
+            return _named(commit_of(entry.git, entry.branch))
+        except (HostError, TookTooLong) as error:
+            if known is None:
+                raise
+            self.stays[entry.into] = f"{entry.into} stays as it was delivered: {error}"
+            return known
+
+    def name(self, entry: Material) -> str:
+        """What is in an entry's folder, in short."""
+        return self._names[entry.into] if entry.into in self._names else self.content(entry).name
 
     def content(self, entry: Material) -> Content:
         """The files of an entry. Raises SpecError, HostError, and TookTooLong when git does not come to an end."""
@@ -81,8 +97,8 @@ class Sources:
         at = Path(self._clones.name) / names.digest(entry.into)
         branch = ("--branch", entry.branch) if entry.branch else ()
         _git(entry.git, "clone", "--quiet", "--depth=1", "--no-tags", *branch, "--", entry.git, str(at), seconds=FETCH)
-        self._commits[entry.into] = _git(entry.git, "-C", str(at), "rev-parse", "HEAD", seconds=LOOK).strip()
-        return Content(self._name(entry), files_of(at, entry.git))
+        self._names[entry.into] = _named(_git(entry.git, "-C", str(at), "rev-parse", "HEAD", seconds=LOOK).strip())
+        return Content(self._names[entry.into], files_of(at, entry.git))
 
     def check(self, *, fetch: bool) -> None:
         """Read everything, and see that each pattern of a release date means some file.
@@ -93,7 +109,7 @@ class Sources:
         """
         wrong = []
         for number, entry in enumerate(self.course.material):
-            if entry.git is None or fetch:
+            if entry.git is None or (fetch and entry.into not in self.stays):
                 files = self.content(entry).files
                 wrong += [
                     SpecError(
@@ -107,6 +123,10 @@ class Sources:
         if wrong:
             wrong[0].others = wrong[1:]
             raise wrong[0]
+
+
+def _named(commit: str) -> str:
+    return names.digest(f"git {commit}")
 
 
 def _folder(entry: Material) -> Path:

@@ -51,13 +51,15 @@ def plan(session: Session) -> list[Step]:
     wanted = _wanted(site, session, seen)
     if wanted.material and (seen.material is None or seen.material.digest != wanted.material):
         site.sources.check(fetch=True)
+    session.remarks += tuple(site.sources.stays.values())
     return diff(wanted, seen)
 
 
 def _wanted(site: Site, session: Session, seen: Observed) -> Desired:
     """What should be, as far as it hangs on the hosts as they are."""
     course = session.course
-    want = kept(site.want, course, site.sources.manifest(), Path(material_inside.__file__).read_text())
+    there = seen.material.folders if seen.material else ()
+    want = kept(site.want, course, site.sources.manifest(there), Path(material_inside.__file__).read_text())
     return lend(walled(want, course, seen), course, seen, Path(gpu_watch_inside.__file__).read_text())
 
 

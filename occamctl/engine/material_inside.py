@@ -185,6 +185,7 @@ class Shelf:
         return {
             "into": entry["into"],
             "source": entry["source"],
+            "content": entry["content"],
             "files": len(dates),
             "released": sum(when <= now for when in dates.values()),
             "next": min(later, default=None),

@@ -56,7 +56,7 @@ class SeenMaterial:
 
     digest    of the manifest that it follows; "" when it was told none yet
     contents  names of what was sent to it
-    folders   one row for each: into, source, files, released, next (seconds since 1970), next_files
+    folders   one row for each: into, source, content, files, released, next (seconds since 1970), next_files
     trouble   why it cannot publish
     """
 

@@ -138,7 +138,15 @@ def test_it_tells_what_comes_next(shelf: Shelf) -> None:
         "digest": "c1",
         "have": ["c1"],
         "entries": [
-            {"into": "labs", "source": "a test", "files": 3, "released": 2, "next": 200, "next_files": ["c.txt"]}
+            {
+                "into": "labs",
+                "source": "a test",
+                "content": "c1",
+                "files": 3,
+                "released": 2,
+                "next": 200,
+                "next_files": ["c.txt"],
+            }
         ],
         "trouble": "",
     }
