@@ -153,6 +153,27 @@ def test_a_students_changes_survive_whatever_the_course_does(stage: Stage, home:
     assert ".git" not in "".join(found.some)
 
 
+def test_what_is_in_the_way_is_renamed_and_a_notebook_stays_readable(stage: Stage, home: str) -> None:
+    """A file where the course has a folder now, a folder where it has a file, a link out of the home, a notebook."""
+    before = '{"cells": [\n "b"\n],\n"n": 3\n}\n'
+    stage.publish({"nb.ipynb": before, "folder/a": "a", "keep.txt": "x"})
+    notebook = stage.notebook(home)
+    mine = '{"cells": [\n "b",\n "mine"],\n"n": 3\n}\n'
+    stage.said(
+        notebook,
+        "cd labs; echo mine > new; mkdir file; echo mine > file/mine; ln -s /tmp link; echo mine >> folder/a;"
+        f" printf '{mine}' > nb.ipynb",
+    )
+    after = {"new/a": "a", "file": "f", "link/a": "a", "folder": "f", "keep.txt": "x"}
+    stage.publish(after | {"nb.ipynb": '{"cells": [\n "b"\n]\n}\n'})
+    assert "nb.ipynb" in stage.pull(notebook)
+    assert stage.said(notebook, "cat labs/nb.ipynb") == mine, "lines of both would be no JSON"
+    assert stage.said(notebook, "cd labs; cat new__*; cat file__*/mine; cat folder__*/a") == "mine\nmine\namine\n"
+    assert stage.said(notebook, "readlink labs/link__*; ls /tmp/a") != "/tmp\n/tmp/a\n", "nothing is written through it"
+    assert stage.said(notebook, "cd labs; cat new/a file link/a folder keep.txt") == "afafx"
+    assert stage.pull(notebook) == "labs: nothing new\n"
+
+
 def test_what_was_only_delivered_is_nobodys_work(stage: Stage, home: str) -> None:
     stage.publish(FILES)
     stage.notebook(home)
@@ -167,13 +188,13 @@ def test_nothing_that_is_not_due_can_be_read(stage: Stage, home: str) -> None:
     notebook = stage.notebook(home)
     blob = stage.said(notebook, f"printf '{secret}' | git hash-object --stdin").strip()
     assert stage.said(notebook, "ls labs").split() == ["01.ipynb"]
-    grep = f"grep -rl '{secret.strip()}' /home /opt/occam /srv /dev/shm 2>/dev/null; true"
+    grep = f"grep -rl '{secret.strip()}' /home /opt/occam/lib /srv /tmp /dev/shm 2>/dev/null; true"
     assert stage.said(notebook, grep) == ""
     fetch = f"git init -q /tmp/t; git -C /tmp/t fetch -q {URL} {blob} 2>&1"
     assert "not our ref" in stage.said(notebook, fetch)
     assert "exit" in stage.said(notebook, f"git ls-remote git://{KEEPER}/../full 2>&1")
     assert "Permission denied" in stage.said(stage.keeper, f"ls {PLACE}/full")
-    assert stage.said(stage.keeper, "pgrep -u 1000 -f 'git.daemon'"), "the twin: the server is that user"
+    assert stage.said(stage.keeper, "pgrep -u 1000 -x git-daemon"), "the twin: the server is that user"
     wait.nap(max(0.0, soon - time.time()))
     wait.until(lambda: stage.pull(notebook, "new"), lambda told: "02-solution.txt" in told, "the release", seconds=15)
     assert stage.said(notebook, "cat labs/02-solution.txt") == secret
@@ -196,7 +217,7 @@ def test_a_repository_that_is_harmed_keeps_no_notebook_from_starting(
     stage.publish(FILES)
     first = stage.notebook(home)
     stage.said(first, f"echo mine >> labs/lines.txt; {harm}")
-    stage.engine.api.remove_container(first, force=True)
+    stage.engine.api.kill(first)
     again = stage.notebook(home)
     assert line in stage.engine.api.logs(again).decode()
     if line.startswith("not updated"):

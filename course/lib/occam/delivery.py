@@ -18,6 +18,7 @@ import time
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -275,6 +276,14 @@ def _puller(url: str, branch: str, at: Path) -> Any:
     from nbgitpuller.pull import GitPuller
 
     class Puller(GitPuller):
+        def rename_local_untracked(self) -> Iterator[str]:
+            """As nbgitpuller's; also what is in the way of a folder, and all of a folder that is in a file's way."""
+            for path in _in_the_way(at, f"origin/{branch}"):
+                stem, end = os.path.splitext(path)
+                new = f"{stem}{datetime.now():__%Y%m%d%H%M%S}{end}"
+                (at / path).rename(at / new)
+                yield f"Renamed {path} to {new} to avoid conflict with upstream\n"
+
         def merge(self) -> Iterator[str]:
             """Lines of both sides may make a notebook that is no JSON any more: it stays the student's then."""
             before = _git(at, "rev-parse", "HEAD").strip()
@@ -288,6 +297,38 @@ def _puller(url: str, branch: str, at: Path) -> Any:
         return Puller(url, str(at), branch=branch)
     except (BranchExistError, subprocess.CalledProcessError):
         raise NotDelivered(_AWAY) from None
+
+
+def _in_the_way(at: Path, upstream: str) -> list[str]:
+    """What a student has at places that the course needs: untracked, or changed and of another kind."""
+    mine, theirs = _blobs(at, "HEAD"), _blobs(at, upstream)
+    changed = set(_git(at, "diff", "--name-only", "-z", "HEAD").split("\0"))
+    ours = {path for path in mine if path not in changed}
+
+    def foreign(path: str) -> bool:
+        there = at / path
+        if _no_folder(there):
+            return path not in ours
+        below = (Path(folder, name) for folder, _, files in os.walk(there) for name in files)
+        return any(file.relative_to(at).as_posix() not in ours for file in below)
+
+    found = dict[str, None]()
+    for path in theirs:
+        parts = path.split("/")
+        for count in range(1, len(parts)):
+            parent = "/".join(parts[:count])
+            if _no_folder(at / parent) and foreign(parent):
+                found[parent] = None
+                break
+        else:
+            if os.path.lexists(at / path) and (path not in mine or (at / path).is_dir()) and foreign(path):
+                found[path] = None
+    return [*found]
+
+
+def _no_folder(there: Path) -> bool:
+    """Whether something else than a folder of its own is there; a link leads to another."""
+    return there.is_symlink() or (there.exists() and not there.is_dir())
 
 
 def _readable(file: Path) -> bool:
