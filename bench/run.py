@@ -1,7 +1,7 @@
 """`make bench`: how fast and how large, each as a ratio to a peer that runs beside it, interleaved, medians.
 
 python bench/run.py            everything that can be measured here
-python bench/run.py start      only what is named: start, gateway, gpu, spark, job, course, demo
+python bench/run.py start      only what is named: start, gateway, gpu, spark, job, training, course, demo
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import gpu
 import job
 import spark
 import start
+import training
 from side_by_side import show
 
 import course
@@ -25,6 +26,7 @@ PARTS = {
     "gpu": gpu.measure,
     "spark": spark.measure,
     "job": job.measure,
+    "training": training.measure,
     "course": course.measure,
     "demo": demo.measure,
 }

@@ -14,6 +14,7 @@ and what is going on there.
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from types import TracebackType
 from typing import Any
 
 from occamctl.actions import applications, clusters, gpu_shares, notebooks, users
+from occamctl.actions import data as sets
 from occamctl.actions import down as downs
 from occamctl.actions import hosts as machines
 from occamctl.actions import status as statuses
@@ -32,7 +34,7 @@ from occamctl.errors import SpecError
 from occamctl.plan.steps import Step
 from occamctl.spec.units import size as bytes_of
 
-__all__ = ["Course", "Ended", "Gpus", "Notebooks", "Spark", "Users"]
+__all__ = ["Course", "Data", "Ended", "Gpus", "Notebooks", "Spark", "Users"]
 
 Say = Callable[[str, str], None]
 Where = Callable[[], Session]
@@ -51,7 +53,7 @@ class Course:
         self._opened: AbstractContextManager[Session] | None = None
         self._session: Session | None = None
         self.users, self.notebooks, self.spark = Users(self._here), Notebooks(self._here), Spark(self._here)
-        self.gpus = Gpus(self._here)
+        self.gpus, self.data = Gpus(self._here), Data(self._any)
 
     def __enter__(self) -> Course:
         self._any()
@@ -208,6 +210,32 @@ class Gpus:
     def unreserve(self, reservation: str) -> None:
         """Take one back, by its id."""
         gpu_shares.unreserve(self._here(), reservation)
+
+
+@dataclass(frozen=True)
+class Data:
+    """`course.data`: what every notebook and worker has under /data. It works with the hosts that answer."""
+
+    _any: Where
+
+    def list(self) -> Rows:
+        """A row for each set: `rows`, `bytes`, `source`, `sha256`, `hosts` that have it, and those `missing`."""
+        return sets.rows(self._any())
+
+    def add(self, name: str, source: str | Path = "", *, sha256: str = "", say: Say = _quiet) -> sets.Added:
+        """Give every host the set, or mend it; without a source as the course file says.
+
+        Raises SpecError, DoesNotFit when a disk is full, Busy, and PartlyDone when a host did not answer.
+        """
+        return sets.add(self._any(), name, str(source), sha256, say)
+
+    def verify(self, name: str = "", *, say: Say = _quiet) -> Rows:
+        """Read every file on every host: a row for each set and host, with its `state` and how to `fix` it."""
+        return sets.verify(self._any(), name, say)
+
+    def remove(self, name: str, *, say: Say = _quiet) -> builtins.list[str]:
+        """Take the set from every host; the hosts that had it. Raises SpecError when none has, PartlyDone."""
+        return sets.remove(self._any(), name, say)
 
 
 @dataclass(frozen=True)

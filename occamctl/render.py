@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
@@ -42,6 +43,8 @@ def shown_as_is(text: object) -> str:
     return escape(printable(text))
 
 
+_UNFOLDED = 10_000
+"""Columns of a table that is not folded."""
 Say = Callable[[str, str], None]
 """Progress: where (a host's name or ""), and what is going on there."""
 
@@ -75,7 +78,11 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Mapping[str, object
         shown.add_column(column.upper().replace("_", " "), overflow="fold")
     for row in rows:
         shown.add_row(*(shown_as_is(row.get(column)) for column in columns))
-    Console(highlight=False).print(shown if rows else f"{title + ': ' if title else ''}none")
+    # Whoever reads it with a program has no screen whose width rows could be folded to.
+    folded = sys.stdout.isatty() or "COLUMNS" in os.environ
+    Console(highlight=False, width=None if folded else _UNFOLDED).print(
+        shown if rows else f"{title + ': ' if title else ''}none"
+    )
 
 
 def line(text: str = "") -> None:

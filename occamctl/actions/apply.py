@@ -9,7 +9,7 @@ from functools import cached_property, singledispatchmethod
 from hashlib import sha256
 
 from occamctl import wait
-from occamctl.actions import gpu_proof, material, users
+from occamctl.actions import data, gpu_proof, material, users
 from occamctl.actions.session import MOST_AT_ONCE, Session
 from occamctl.actions.sources import Sources
 from occamctl.engine import ground, images, nodes, swarm
@@ -178,6 +178,14 @@ class Site:
     @perform.register
     def _(self, step: steps.RemoveCluster, say: Callable[[str], None]) -> None:
         self.session.gateway.delete(f"/users/course/clusters/{step.name}", timeout=120)
+
+    @perform.register
+    def _(self, step: steps.FetchData, say: Callable[[str], None]) -> None:
+        data.fetch(self.session, step.name, say)
+
+    @perform.register
+    def _(self, step: steps.SendData, say: Callable[[str], None]) -> None:
+        data.send(self.session, step.name, step.source, step.host, say)
 
 
 def await_service(engine: Engine, name: str, on: Set[str] = frozenset()) -> None:

@@ -21,6 +21,7 @@ def check(want: Desired, seen: Observed, session: Session) -> None:
     _disk(want, seen)
     _port(session, want, seen)
     _addresses(session, want, seen)
+    _own_addresses(want, seen)
 
 
 def _memory(session: Session, seen: Observed) -> None:
@@ -40,12 +41,16 @@ def _memory(session: Session, seen: Observed) -> None:
                 where=str(session.path),
                 fix=f"ask for at most {human_size(memory)}",
             )
-    if course.spark.worker.cpus > cores:
-        raise DoesNotFit(
-            f"spark.worker.cpus: {course.spark.worker.cpus} is more than any host has ({cores})",
-            where=str(session.path),
-            fix=f"ask for at most {cores}",
-        )
+    for key, cpus in (
+        ("notebook.cpu_limit", course.notebook.cpu_limit),  # the engine rejects a container with a larger limit
+        ("spark.worker.cpus", course.spark.worker.cpus),
+    ):
+        if cpus > cores:
+            raise DoesNotFit(
+                f"{key}: {cpus:g} is more than any host has ({cores})",
+                where=str(session.path),
+                fix=f"ask for at most {cores}",
+            )
 
 
 def _disk(want: Desired, seen: Observed) -> None:
@@ -83,6 +88,18 @@ def _addresses(session: Session, want: Desired, seen: Observed) -> None:
                     where=host,
                     fix="choose another private range as network.pool in the course file",
                 )
+
+
+def _own_addresses(want: Desired, seen: Observed) -> None:
+    """An engine listens for the others on `hosts[].address`, so the host must have it."""
+    for host, address in want.addresses.items():
+        there = seen.hosts.get(host)
+        if there and there.facts and not there.in_swarm and address not in there.facts.addresses:
+            raise HostError(
+                f"{address} is no address of this host; it has {', '.join(there.facts.addresses)}",
+                where=host,
+                fix="mend address: in the course file, or leave it away",
+            )
 
 
 def _networks(routes: Iterable[str]) -> list[ipaddress.IPv4Network]:

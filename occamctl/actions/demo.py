@@ -32,7 +32,7 @@ from occamctl.spec.course import Image
 Say = Callable[[str, str], None]
 COURSE = "demo"
 STUDENT = "anna.rossi@unito.it"
-LAB = "00-flights.ipynb"
+LAB = "flights.ipynb"
 RESULT = "OCCAM-LAB "
 FIRST_PORT = 8000
 _FILE = """\

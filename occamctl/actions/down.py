@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from occamctl.actions import homes
+from occamctl.actions import data, homes
 from occamctl.actions.apply import Site
 from occamctl.actions.session import Session, each
-from occamctl.engine import ground, leftovers, nodes, swarm, walls
+from occamctl.engine import ground, leftovers, loader, nodes, swarm, walls
 from occamctl.engine.client import Engine
-from occamctl.errors import PartlyDone, Refused
+from occamctl.errors import OccamError, PartlyDone, Refused
 from occamctl.hosts import gpu_prepare
 from occamctl.hosts.lock import holding
 from occamctl.plan import gpus
@@ -31,6 +31,8 @@ class Found:
     hosts: dict[str, leftovers.Left]
     homes: tuple[homes.Home, ...]
     """Homes with somebody's own files."""
+    data: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Data sets by name, with the hosts that have them."""
 
     @property
     def empty(self) -> bool:
@@ -43,7 +45,15 @@ def find(session: Session) -> Found:
         session.all_here()
     answers, errors = each(session.machines, lambda host: leftovers.left(session.engine(host), session.course.course))
     session.errors.update(errors)
-    return Found(answers, tuple(homes.with_work(session, _image_with_python(session, answers))))
+    return Found(answers, tuple(homes.with_work(session, _image_with_python(session, answers))), _data(session))
+
+
+def _data(session: Session) -> dict[str, tuple[str, ...]]:
+    """They can be brought again, so what cannot be read is not asked for twice."""
+    try:
+        return {row["name"]: tuple(row["hosts"]) for row in data.rows(session) if row["hosts"]}
+    except OccamError:
+        return {}
 
 
 def _image_with_python(session: Session, there: dict[str, leftovers.Left]) -> str:
@@ -120,6 +130,7 @@ def _services(engine: Engine, course: str, say: Say) -> None:
 
 def _containers(engine: Engine, course: str, image: str, say: Say) -> None:
     say(engine.name, "waiting for containers to end")
+    loader.clear(engine, course, loader.LOADING, loader.LOOKING)
     leftovers.remove_containers(engine, course, seconds=PIECES_GONE)
     # Now that there is nobody left to keep out, and none who would set them again.
     walls.take_away(engine, course, image)

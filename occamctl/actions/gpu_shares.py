@@ -31,6 +31,8 @@ def wish(text: str, count: int, memory: str) -> Said:
     Raises SpecError.
     """
     number = {"count": int(text)} if text.isdecimal() and len(text) < 5 else {"count": count}
+    if text.isdecimal() and count not in (1, number["count"]):
+        raise SpecError(f"{text} GPUs, and --count {count}: which?", where="GPUS", fix="--count goes with a model")
     try:
         named = gpus.wish(text) if text and not text.isdecimal() else None
         which = {"profile": named.profile} if named and named.profile else {"model": named.model} if named else {}

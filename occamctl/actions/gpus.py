@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -11,9 +11,10 @@ from occamctl.errors import OccamError, SpecError
 from occamctl.plan import gpu_setup, gpus
 from occamctl.plan.gpu_setup import Said
 from occamctl.plan.gpus import called
-from occamctl.plan.lending import said_of
+from occamctl.plan.lending import lends_label, said_of
 from occamctl.plan.observed import EngineGpus, Gpu, HostFacts
 from occamctl.plan.seen import Observed
+from occamctl.spec.course import Course
 from occamctl.spec.units import human_size
 
 
@@ -54,8 +55,8 @@ def _row(session: Session, host: str) -> dict[str, Any]:
 def _state(wanted: Said, facts: HostFacts, lacking: bool) -> str:
     if lacking:
         return "not ready"
-    if wanted == "none":
-        return "not lent (gpus: none)"
+    if wanted in ("none", []):
+        return f"not lent (gpus: {'none' if wanted else '[]'})"
     return "ready" if facts.gpus else "no GPU"
 
 
@@ -104,13 +105,35 @@ def not_ready(session: Session, seen: Observed) -> tuple[str, ...]:
     return tuple(told)
 
 
+def unwatched(course: Course, seen: Observed, but: Collection[str] = ()) -> tuple[str, ...]:
+    """A line for each host whose watcher cannot start: nobody knows how busy its GPUs are, or that one broke.
+
+    but  hosts that have just begun to lend: what failed there before tells nothing
+    """
+    watcher, lends = seen.services.get(course.names.gpus), lends_label(course.course)
+    return tuple(
+        f"{host}: nobody looks at what its GPUs do, so none is taken back when idle: {watcher.failing[there.node_id]} "
+        "(see: occamctl logs gpus)"
+        for host, there in seen.hosts.items()
+        if host not in but
+        and watcher
+        and there.node_id in watcher.failing
+        and seen.node_labels.get(host, {}).get(lends)
+    )
+
+
 def out_of_service(session: Session, seen: Observed) -> tuple[str, ...]:
     """The same, and hosts whose GPUs were found out of service; a host is named once."""
-    told = list(not_ready(session, seen))
+    told = not_ready(session, seen)
+    named = {line.partition(": ")[0] for line in told}
+    return (*told, *(line for line in taken_out(seen) if line.partition(": ")[0] not in named))
+
+
+def taken_out(seen: Observed) -> tuple[str, ...]:
+    """A line for each host with GPUs that its node says are out of service."""
+    told = []
     for host, labels in seen.node_labels.items():
-        reasons = gpus.out(labels)
-        if reasons and not any(line.startswith(f"{host}: ") for line in told):
-            uuid, why = next(iter(reasons.items()))
+        for uuid, why in list(gpus.out(labels).items())[:1]:
             which = "its GPUs" if uuid == gpus.EVERY else uuid
             told.append(f"{host}: {which} out of service: {why}")
     return tuple(told)

@@ -11,16 +11,21 @@ from occamctl.hosts import gpu_prepare, walls
 from occamctl.hosts import prepare as engines
 from occamctl.hosts.facts import too_old
 from occamctl.hosts.machine import Ran
+from occamctl.plan.gpu_setup import lent
 from occamctl.plan.lending import said_of
 from occamctl.plan.observed import HostFacts
 from occamctl.plan.walls import rules_for
 
+READY = "ready"
 Say = Callable[[str, str], None]
 
 
 def rows(session: Session) -> list[dict[str, Any]]:
     """One row for each host of the course, also for those that did not answer."""
     session.gather_facts()
+    usable = {host: there for host, there in session.machines.items() if _state(session.facts[host])["state"] == READY}
+    _, unusable = each(usable, session.engine)  # whether one may use it shows only when it is used
+    session.errors.update(unusable)
     return [row(session, host) for host in session.hosts]
 
 
@@ -36,8 +41,7 @@ def row(session: Session, host: str) -> dict[str, Any]:
             "state": error.what if error else "not asked",
             "fix": error.fix if error else "",
         }
-    unused = {one.hostname for one in session.course.hosts if one.gpus == "none"}
-    gpus = () if host in unused else facts.gpus
+    gpus = lent(said_of(session.course, host), facts)
     return {
         "host": host,
         "role": role,
@@ -47,7 +51,7 @@ def row(session: Session, host: str) -> dict[str, Any]:
         "gpus": len(gpus),
         "engine": facts.engine or "none",
         "load": facts.load,
-        **_state(facts),
+        **({"state": session.errors[host].what} if host in session.errors else _state(facts)),
         "address": facts.address,
         "system": facts.system,
         "memory_bytes": facts.memory,
@@ -68,7 +72,7 @@ def _state(facts: HostFacts) -> dict[str, str]:
         return {"state": "no engine", "fix": "run: occamctl host prepare"}
     if too_old(facts.engine):
         return {"state": "engine too old", "fix": "install Docker 20.10 or newer there"}
-    return {"state": "ready"}
+    return {"state": READY}
 
 
 def prepare(session: Session, say: Say, *, gpu: bool = False, may_restart: bool = False) -> dict[str, list[str]]:

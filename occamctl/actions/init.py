@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -34,6 +36,8 @@ def start(folder: Path, target: Target, name: str = "") -> Started:
     text = _course_file(target, _name(folder, name))
     file, roster = folder / FILE, folder / ROSTER
     try:
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
         folder.mkdir(parents=True, exist_ok=True)
         _write(file, text)
         return Started(file, roster, kept_roster=not _write_if_absent(roster, (TEMPLATES / ROSTER).read_text()))

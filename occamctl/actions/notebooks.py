@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -10,7 +11,7 @@ from occamctl.actions import readiness, users
 from occamctl.actions.pieces import host_of_node
 from occamctl.actions.session import Session
 from occamctl.engine import swarm
-from occamctl.errors import SpecError
+from occamctl.errors import SpecError, TookTooLong
 
 _START, _STOP = 150, 100
 _STUDENT = "1000:1000"
@@ -75,7 +76,11 @@ def run(session: Session, username: str, command: list[str], stdin: bytes, secon
     engine = session.engine(host_of_node(session, task.node_id))
     # The entrypoint is root for its firewall; nothing after it is. A command from here is the student's too.
     inside = ["env", "-C", _HOME, f"HOME={_HOME}", "USER=student", *command]
-    return Ran(*engine.exec(task.container_id, inside, stdin, user=_STUDENT, seconds=seconds))
+    try:
+        return Ran(*engine.exec(task.container_id, inside, stdin, user=_STUDENT, seconds=seconds))
+    except TookTooLong:
+        what = f"{shlex.join(command)[:60]}: no end after {seconds:g} s; it may go on there"
+        raise TookTooLong(what, where=username, fix="give it more time: --timeout, before the name") from None
 
 
 def url(session: Session, username: str) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from occamctl.actions import material, users
+from occamctl.actions import data, material, users
 from occamctl.actions.clusters import OVER
 from occamctl.actions.session import Session, each
 from occamctl.engine import ground, images, swarm
@@ -14,10 +15,13 @@ from occamctl.engine.client import Engine
 from occamctl.errors import EngineError, OccamError
 from occamctl.hosts.facts import gather
 from occamctl.plan.gpu_setup import engine_gpus
-from occamctl.plan.seen import Observed, SeenCluster, SeenHost, SeenMaterial, SeenService
+from occamctl.plan.seen import Observed, SeenCluster, SeenData, SeenHost, SeenMaterial, SeenService
 from occamctl.plan.wanted import Account
 from occamctl.spec import names
 from occamctl.wait import Together
+
+_MANY = 2
+"""Failures after which nobody hopes for the next task; the swarm remembers hardly more."""
 
 
 def observe(session: Session, find_builder: Callable[[], Engine | None] = lambda: None) -> Observed:
@@ -58,6 +62,7 @@ def _host(session: Session, host: str) -> SeenHost:
             engine = session.engine(host)
             info = swarm.about(engine)
             there = images.present(engine)
+            sets = _data(session, engine, there)
         finally:  # what is known of a host without an engine is worth showing
             if facts:
                 session.facts[host] = facts.result()
@@ -68,9 +73,16 @@ def _host(session: Session, host: str) -> SeenHost:
         in_swarm=state is not None,
         node_id=state["NodeID"] if state else "",
         images=there,
+        data=sets,
         engine_gpus=engine_gpus(info),
         data_port=((state or {}).get("Cluster") or {}).get("DataPathPort", 0),
     )
+
+
+def _data(session: Session, engine: Engine, there: frozenset[str]) -> dict[str, SeenData]:
+    """Data sets of this host, when the course file declares some: it takes a container to look."""
+    image = images.of_course(session.course.image)[1].tag
+    return data.seen(engine, session.course.course, image) if session.course.data and image in there else {}
 
 
 def _course(session: Session, seen: Observed) -> Observed:
@@ -125,8 +137,23 @@ def _services(listed: list[dict[str, Any]], tasks: list[swarm.Task]) -> dict[str
             configs=configs,
             trouble="" if running or not mine else mine[0].message,
             nodes=frozenset(task.node_id for task in mine if _lives(task) and task.configs == configs),
+            failing=_failing(mine),
         )
     return made
+
+
+def _failing(tasks: list[swarm.Task]) -> dict[str, str]:
+    """Nodes where no task runs and some have failed, to the words of the newest; `tasks` begin with the newest.
+
+    One that is on its way counts for a node, unless it is the next of many.
+    """
+    failed = [task for task in reversed(tasks) if task.state in ("failed", "rejected")]
+    often = Counter(task.node_id for task in failed)
+    runs = {task.node_id for task in tasks if _lives(task)}
+    # One that waits after a failure is wanted "ready" only.
+    comes = {task.node_id for task in tasks if task.wanted == "running" and task.state in swarm.RUNNING_STATES}
+    fine = runs | {node for node in comes if often[node] < _MANY}
+    return {task.node_id: task.message for task in failed if task.node_id not in fine}
 
 
 def _lives(task: swarm.Task) -> bool:

@@ -38,4 +38,6 @@ def service_of(session: Session, piece: str) -> str:
     known = sorted(name.removeprefix(f"{session.course.course}-") for name in there)
     if not known:
         raise EngineError("the course is not running", where=session.hosts[0], fix="run: occamctl course up")
+    if any(person.username == piece for person in session.course.people):
+        raise SpecError("this person has never started a notebook", where=piece, fix=f"occamctl notebook start {piece}")
     raise SpecError(f"no piece {piece!r} in this course", fix=f"one of: {', '.join(known)}, or a user's name")

@@ -31,15 +31,18 @@ print(json.dumps({url: ask(url) for url in sys.argv[1:]}))
 
 def url(session: Session) -> str:
     """The address for students."""
-    hub, manager = session.course.hub, session.course.manager
+    hub = session.course.hub
     if hub.url:
         return hub.url
     host = session.hosts[0]
     scheme = "https" if hub.tls else "http"
-    if manager is None:
-        return f"{scheme}://127.0.0.1:{hub.port}"
+    return f"{scheme}://{_front(session, host)}:{hub.port}"
+
+
+def _front(session: Session, host: str) -> str:
+    """Where the manager's published port is reached; `hosts[].address` is for the hosts among themselves."""
     facts = session.facts.get(host)
-    return f"{scheme}://{manager.address or (facts.address if facts else host)}:{hub.port}"
+    return "127.0.0.1" if host == LOCAL else (facts.address if facts else host)
 
 
 def check(session: Session, say: Say) -> tuple[str, ...]:
@@ -103,9 +106,7 @@ def _walls(session: Session, say: Say) -> None:
 
 def _from_here(session: Session) -> tuple[str, ...]:
     """The published port, tried from this machine: a firewall between is worth a warning, no more."""
-    host = session.hosts[0]
-    facts = session.facts.get(host)
-    address = "127.0.0.1" if host == LOCAL else (facts.address if facts else host)
+    address = _front(session, session.hosts[0])
     try:
         with socket.create_connection((address, session.course.hub.port), timeout=5):
             return ()

@@ -12,6 +12,7 @@ from occamctl.spec.course import Image
 
 def up(hosts: int, name: str, say: Callable[[str, str], None], *, gpus: int = 0) -> sandbox.Sandbox:
     """Ensure the images on this machine first: cloned into a new host they take seconds, sent to it minutes."""
+    sandbox.check_name(name)
     engine, wanted = Engine.local(), (images.hub_image(), images.notebook_image(Image()))
     for image in wanted:
         images.ensure_built(engine, image, lambda text: say("", text))

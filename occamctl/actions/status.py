@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from occamctl.actions import material, readiness
+from occamctl.actions.gpus import taken_out, unwatched
 from occamctl.actions.hosts import row
 from occamctl.actions.observe import observe
 from occamctl.actions.session import Session
@@ -68,6 +69,7 @@ def _services(session: Session, seen: Observed, made: Status) -> None:
         if one["state"] == "down"
     ]
     made.wrong += _unwalled(session, seen)
+    made.wrong += [*taken_out(seen), *unwatched(session.course, seen)]
 
 
 def _unwalled(session: Session, seen: Observed) -> list[str]:

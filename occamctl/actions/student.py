@@ -39,6 +39,8 @@ class Ran:
     text: str = ""
     error: str = ""
     displays: list[dict[str, Any]] = field(default_factory=list)
+    shown: list[dict[str, Any]] = field(default_factory=list)
+    """What stays below the cell, in order: displays that do not change, and prints as {"text/plain": …}."""
 
 
 class SignInFailed(OccamError):
@@ -178,6 +180,7 @@ class Kernel:
             self._socket = self._connected()
         number = uuid.uuid4().hex
         content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
+        content["stop_on_error"] = False  # nothing is queued behind it, and what comes next shall run
         header = {
             "msg_id": number,
             "username": "",
@@ -229,10 +232,12 @@ def _take(message: dict[str, Any], ran: Ran, told: Callable[[str], None] | None)
     text = ""
     if kind == "stream" and content["name"] == "stdout":
         text = content["text"]
+        ran.shown.append({"text/plain": text})
     elif kind in ("display_data", "execute_result", "update_display_data"):
         ran.displays.append(content["data"])
         if "display_id" not in content.get("transient", {}):  # one that changes, such as a progress bar, is no text
             text = content["data"].get("text/plain", "") + "\n"
+            ran.shown.append(content["data"])
     elif kind == "error":
         ran.error = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(content["traceback"]) or content["evalue"])
     ran.text += text

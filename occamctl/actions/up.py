@@ -10,7 +10,7 @@ from occamctl import wait
 from occamctl.actions import readiness
 from occamctl.actions.apply import Site, apply
 from occamctl.actions.checks import check
-from occamctl.actions.gpus import not_ready, out_of_service
+from occamctl.actions.gpus import not_ready, out_of_service, unwatched
 from occamctl.actions.observe import observe
 from occamctl.actions.session import Session
 from occamctl.engine import gpu_watch_inside, material_inside
@@ -20,7 +20,7 @@ from occamctl.plan.diff import diff, first_stage
 from occamctl.plan.lending import lend
 from occamctl.plan.material import kept
 from occamctl.plan.seen import Observed
-from occamctl.plan.steps import Step
+from occamctl.plan.steps import LendGpus, Step
 from occamctl.plan.walls import walled
 from occamctl.plan.wanted import Desired
 
@@ -47,7 +47,7 @@ def plan(session: Session) -> list[Step]:
     seen = observe(session, lambda: site.builder)
     session.all_here()
     check(site.want, seen, session)
-    session.remarks = not_ready(session, seen)
+    session.remarks = (*not_ready(session, seen), *unwatched(session.course, seen))
     wanted = _wanted(site, session, seen)
     if wanted.material and (seen.material is None or seen.material.digest != wanted.material):
         site.sources.check(fetch=True)
@@ -94,5 +94,7 @@ def _rounds(session: Session, say: Say) -> Up:
         raise PartlyDone(
             f"still to do: {'; '.join(step.what for step in before[:3])}", fix="run: occamctl course up, again"
         )
-    warnings = (*readiness.check(session, say), *out_of_service(session, seen))
+    new = {step.host for step in done if isinstance(step, LendGpus)}
+    watchers = unwatched(session.course, seen, but=new)
+    warnings = (*readiness.check(session, say), *out_of_service(session, seen), *watchers)
     return Up(readiness.url(session), tuple(done), site.passwords, site.passwords_file, warnings)

@@ -76,7 +76,8 @@ def person(username: str, *, name: str = "", email: str = "", group: str = "") -
         return Student(username=username, name=name, email=email, group=group)
     except ValidationError as error:
         first = error.errors()[0]
-        raise SpecError(str(first["msg"]).removeprefix("Value error, "), where=username) from None
+        fix = str(getattr(first.get("ctx", {}).get("error"), "fix", ""))
+        raise SpecError(str(first["msg"]).removeprefix("Value error, "), where=username, fix=fix) from None
 
 
 def add(session: Session, new: Student, role: str) -> Change:

@@ -12,7 +12,7 @@ from occamctl.cli.options import Config, Output, Yes, sure
 if TYPE_CHECKING:
     from occamctl.actions.down import Found
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
 @app.command()
@@ -147,3 +147,5 @@ def _show(found: Found) -> None:
     render.table("To be removed", list(rows[0]) if rows else [], rows)
     for home in found.homes:
         render.line(f"with the work of {home.owner}: {home.files} files")
+    for name, hosts in found.data.items():
+        render.line(f"with the data set {name} on {', '.join(hosts)}; occamctl data add brings it again")

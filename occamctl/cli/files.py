@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -34,7 +35,7 @@ def init(
     render.line(f"Wrote {made.file}" + ("" if made.kept_roster else f" and {made.roster}"))
     if made.kept_roster:
         render.line(f"{made.roster} was there and is as it was.")
-    where = "" if folder == Path() else f" -c {made.file}"
+    where = "" if folder == Path() else f" -c {shlex.quote(str(made.file))}"
     render.line("Next: change both as you like, then")
     for command in ("validate", "course plan", "course up"):
         render.line(f"  occamctl {command}{where}")

@@ -11,7 +11,7 @@ from occamctl.cli.options import Config, Output
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 Username = Annotated[str, typer.Argument(help="Whose notebook.", show_default=False)]
-Wish = Annotated[str, typer.Argument(metavar="GPUS", help="How many, or a model (A100), or a MIG profile (1g.10gb).")]
+Wish = Annotated[str, typer.Argument(metavar="GPUS", help="How many; or a model (A100), or a MIG profile (1g.10gb).")]
 Count = Annotated[int, typer.Option("--count", "-n", min=1, max=64, help="So many of that model or profile.")]
 Memory = Annotated[str, typer.Option(help="With at least so much memory each, such as 40G.")]
 Restart = Annotated[bool, typer.Option("--restart", help="Replace the notebook if it runs; its kernels end.")]
@@ -79,7 +79,7 @@ def check(
 @app.command()
 def assign(
     username: Username,
-    gpus: Wish = "1",
+    gpus: Wish = "",
     for_: Annotated[str, typer.Option("--for", help="Such as 2h; without: until it is released.")] = "",
     count: Count = 1,
     memory: Memory = "",
@@ -132,7 +132,7 @@ def release(
 
 @app.command()
 def reserve(
-    gpus: Wish = "1",
+    gpus: Wish = "",
     group: Annotated[str, typer.Option("--group", "-g", help="For the members of this group.")] = "",
     from_: Annotated[str, typer.Option("--from", help='now, 14:00, or "2026-10-05 14:00".')] = "now",
     for_: Annotated[str, typer.Option("--for", help="How long, such as 2h.")] = "2h",

@@ -9,7 +9,7 @@ import typer
 
 from occamctl.cli.options import Config, Output
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
 @app.command("list")

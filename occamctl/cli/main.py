@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -27,10 +29,11 @@ _TEXTS = {
     "user": "Students and instructors.",
     "notebook": "Notebook servers of students.",
     "spark": "Spark clusters.",
+    "data": "Data sets that every notebook and worker reads.",
     "sandbox": "Pretend hosts on this machine, to rehearse.",
 }
 _COMMANDS = {"init": "files", "validate": "files", "status": "course", "logs": "course", "demo": "demo"}
-_GROUPS = ("course", "host", "gpu", "image", "user", "notebook", "spark", "sandbox")
+_GROUPS = ("course", "host", "gpu", "image", "user", "notebook", "spark", "data", "sandbox")
 
 
 class Lazy(TyperGroup):
@@ -63,12 +66,22 @@ def _load(name: str) -> Any:
         group: typer.Typer = module.app
         group.info.help = _TEXTS[name]
         command = typer.main.get_command(group)
+        for one in command.commands.values():  # type: ignore[attr-defined]
+            one.help = _in_paragraphs(one.help or "")
     else:
         single = typer.Typer(add_completion=False)
         single.command(name, help=getattr(module, name).__doc__ or _TEXTS[name])(getattr(module, name))
         command = typer.main.get_command(single)
+        command.help = _in_paragraphs(command.help or "")
     command.name = name
     return command
+
+
+def _in_paragraphs(text: str) -> str:
+    """A command's help with its example in a line of its own, where it can be copied."""
+    said, mark, example = text.partition("Example: ")
+    parts = [" ".join(part.split()) for part in (*said.split("\n\n"), mark + example)]
+    return "\n\n".join(part for part in parts if part)
 
 
 app = typer.Typer(cls=Lazy, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -96,16 +109,16 @@ def occamctl(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; the only place that turns errors into exit codes."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in arguments
-    arguments = [one for one in arguments if one != "--debug"]
+    before = list(itertools.takewhile(lambda one: one.startswith("-"), arguments))
+    debug = "--debug" in before  # after a command's name it may be somebody's program's
     try:
         app(args=arguments, standalone_mode=True)
     except OccamError as failure:
-        if debug:
-            raise
         from occamctl import render
 
         render.error(failure)
+        if debug:
+            traceback.print_exc()
         raise SystemExit(failure.exit_code) from None
     except SystemExit as end:
         if end.code != INTERRUPTED or type(end) is not SystemExit:

@@ -8,7 +8,7 @@ import typer
 
 from occamctl.cli.options import Output
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 Name = Annotated[str, typer.Option("--name", help="Name of the sandbox.")]
 
 

@@ -53,7 +53,7 @@ def build(
         try:
             said = engine.api.build(
                 fileobj=context.tar(), custom_context=True, tag=tag, rm=True, forcerm=True, decode=True,
-                timeout=SILENCE, labels=dict(labels), buildargs={**_proxies(), **arguments},
+                timeout=SILENCE, labels=dict(labels), buildargs={**proxies(), **arguments},
             )  # fmt: skip
             follow(said, say, deadline=time.monotonic() + WHOLE)
         except Failed as failed:
@@ -66,7 +66,8 @@ def build(
             raise EngineError(f"cannot build {tag}: {error.explanation}", where=engine.name) from error
 
 
-def _proxies() -> dict[str, str]:
+def proxies() -> dict[str, str]:
+    """The operator's proxy settings, for what fetches something on a host."""
     return {name: value for name, value in os.environ.items() if name.lower() in _PROXIES and value}
 
 

@@ -250,8 +250,17 @@ def speaking_to(host: str) -> Iterator[None]:
     except (requests.Timeout, TimeoutError) as error:
         raise TookTooLong("the engine does not answer", where=host, fix=f"look at its log on {host}") from error
     except (requests.ConnectionError, urllib3.exceptions.HTTPError, DockerException, EOFError, OSError) as error:
+        if ours := _ours(error):
+            raise ours from None
         raise HostError(
             "no container engine answers",
             where=host,
             fix=f"run: occamctl host prepare, or look at the engine on {host}",
         ) from error
+
+
+def _ours(error: BaseException | None) -> OccamError | None:
+    """What we said ourselves on the way to the engine (a sudo password is wrong): the SDK wraps what it meets."""
+    while error is not None and not isinstance(error, OccamError):
+        error = error.__cause__ or error.__context__
+    return error

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -58,6 +58,8 @@ class Care:
     """Clusters that were told of a reservation, with its moment."""
     suspected: set[tuple[str, str]] = field(default_factory=set)
     """Nodes and GPUs that a watcher called broken at the last question."""
+    mourned: set[tuple[str, str]] = field(default_factory=set)
+    """Owners and GPUs: who was told that one of theirs is broken."""
     taking: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     """Stops under way."""
     sampled: float = 0.0
@@ -112,6 +114,7 @@ class Care:
         for by_owner in known:
             for owner in by_owner.keys() - there:
                 del by_owner[owner]
+        self.mourned = {one for one in self.mourned if one[0] in there}
         now = time.time()
         self.warned = {one for one in self.warned if one[2] > now - WARNED}
 
@@ -201,7 +204,7 @@ class Care:
         heard = await ask(where, settings.token(), lent, time.monotonic()) if where else []
         fresh = {uuid: use for one in heard for uuid, use in one.uses.items()}
         self.parts.gpus.uses = {**self.parts.gpus.uses, **fresh}
-        await self._alone(self._broken(heard))
+        await self._alone(self._broken(heard, lent))
         await asyncio.gather(*(self._alone(self._look_at(grant, fresh)) for grant in self._grants))
 
     async def _look_at(self, grant: Grant, uses: dict[str, Use]) -> None:
@@ -245,18 +248,26 @@ class Care:
         elif verdict == "take":
             await self._give_back(grant, idle)
 
-    async def _broken(self, heard: list[Heard]) -> None:
-        """Take GPUs out that a host's own watcher calls broken twice in a row; their holders are told."""
+    async def _broken(self, heard: list[Heard], lent: Mapping[str, Collection[str]]) -> None:
+        """Take GPUs out that a host's own watcher calls broken twice in a row, and take them from their holders.
+
+        Somebody else may have taken them out: `course up`, or the gateway before this one, which ended in between.
+
+        lent  node to the UUIDs that it lends
+        """
         now = {(one.node, uuid): why for one in heard for uuid, why in one.trouble.items()}
         before, self.suspected = self.suspected, set(now)
         for node, uuid in before & set(now):
             why = now[node, uuid]
-            for broken in await self._work(self.parts.gpus.take_out, node, uuid, why):
+            await self._work(self.parts.gpus.take_out, node, uuid, why)
+            for broken in lent.get(node, ()) if uuid == gpus.EVERY else [uuid]:
                 await self._without(broken, why)
 
     async def _without(self, uuid: str, why: str) -> None:
         for grant in self._grants:
-            if any(one.uuid == uuid for one in grant.gpus):
+            if any(one.uuid == uuid for one in grant.gpus) and (grant.owner, uuid) not in self.mourned:
+                self.mourned.add((grant.owner, uuid))
                 self._tell(grant, f"Your GPU {uuid} is out of service: {why}. Release it to get another one.")
         for cluster in self.parts.clusters.ledger:
-            await self._work(self.parts.clusters.without_gpu, cluster, uuid, why)
+            if any(gpu.uuid == uuid for one in list(cluster.executors.values()) for gpu in one.gpus):
+                await self._work(self.parts.clusters.without_gpu, cluster, uuid, why)

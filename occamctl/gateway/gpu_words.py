@@ -104,7 +104,7 @@ def refused(want: GpuWish, now: Now, *, on: str = "") -> DoesNotFit:
     told = holders(want, now, on=on)
     return DoesNotFit(
         f"{want} {'is' if want.count == 1 else 'are'} not free{where}{': ' + told if told else ''}",
-        fix="ask again then" if any(one.until for one in now.holders) else "ask again later",
+        fix="ask again then" if " until " in told else "ask again later",
     )
 
 

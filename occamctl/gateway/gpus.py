@@ -113,7 +113,8 @@ class Gpus:
                 named=named,
             )
             try:
-                self._write(user, made, home or Home(secrets.token_hex(8), made.node, "new"))
+                new = Home(home.id if home else secrets.token_hex(8), made.node, "new")
+                self._write(user, made, home if home and home.node else new)
             except OccamError:
                 self._ledger.gpus.put_back(user, before)
                 raise
@@ -185,12 +186,12 @@ class Gpus:
         """What could be asked for now: on the host of the home, and within the quota."""
         home = self._notebooks.home(user, seen.services.get(self._settings.names.notebook(user)))
         there = seen.rooms()
-        lent = [one for room in there for one in room.lent if not home or room.node == home.node]
+        lent = [one for room in there for one in room.lent if not home or home.node in ("", room.node)]
         free = [
             one
             for room in self._ledger.left(lambda but: seen.rooms(but=but), rights.groups)
             for one in room.gpus
-            if not home or room.node == home.node
+            if not home or home.node in ("", room.node)
         ]
         left = self._left(user, rights)
         why = ""
@@ -284,14 +285,11 @@ class Gpus:
                 raise
         log.info("reservation %s: removed", number)
 
-    def take_out(self, node: str, uuid: str, why: str) -> list[str]:
-        """Note on a node that one of its GPUs, or EVERY one, is broken: `course up` proves them anew.
-
-        Returns the UUIDs of those that were in service until now.
-        """
+    def take_out(self, node: str, uuid: str, why: str) -> None:
+        """Note on a node that one of its GPUs, or EVERY one, is broken: `course up` proves them anew."""
         there = next((one for one in swarm.nodes(self._engine) if one.id == node), None)
         if there is None:
-            return []
+            return
         out = gpus.out(there.labels)
         broken = [one.uuid for one in gpus.lent(there.labels) if uuid in (one.uuid, gpus.EVERY)]
         broken = [one for one in broken if one not in out and gpus.EVERY not in out]
@@ -299,7 +297,6 @@ class Gpus:
             nodes.label(self._engine, node, {gpus.OUT: json.dumps({**out, uuid: why}, sort_keys=True)})
             self._sight.look(0)  # nobody is given one who asks at once
             log.warning("GPUs %s on %s: out of service: %s", ", ".join(broken), there.hostname, why)
-        return broken
 
     def forget_old(self) -> None:
         """Take out the reservations that are over. Raises EngineError."""

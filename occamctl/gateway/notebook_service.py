@@ -109,7 +109,7 @@ def service(
         # could not pass the stop signal on; the server would be killed with its kernels in the middle of a save.
         init=False,
         stop_grace=_STOP_GRACE,
-        mounts=(desired.Mount(made.home(user), "/home", labels=volume_labels),),
+        mounts=(desired.Mount(made.home(user), "/home", labels=volume_labels), desired.data(settings.course)),
         secrets=(desired.File(secret, "/run/secrets/notebook-env"),),
         networks=(settings.hub_net, made.net(user)),
         constraints=(f"node.id=={home.node}",),

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -93,9 +94,9 @@ class Notebooks:
             seen = self._sight.look(0.5)
             there = seen.services.get(self._names.notebook(user))
             home = self.home(user, there)
-            if home and seen.down(home.node):
+            if home and home.node and seen.down(home.node):
                 seen = self._sight.look(0)  # it may have come back since the last look
-            if home and seen.down(home.node):
+            if home and home.node and seen.down(home.node):
                 return self._view(user, seen, there)
             mark = names.digest(json.dumps(dict(environment), sort_keys=True))
             if there and there["Spec"]["Labels"].get(ENV) == mark and _alive(self._newest(user), there):
@@ -104,8 +105,8 @@ class Notebooks:
             try:
                 self._end(user, there)
                 grant = self._grant(user, want, rights, home, seen)
-                home = home or self._new_home(user, seen, grant)
-                self._start(user, environment, mark, home, rights.groups, grant)
+                placed = self._placed(user, home, seen, grant)
+                self._start(user, environment, mark, placed, rights.groups, grant)
             except OccamError:
                 self._ledger.release_notebook(user)
                 raise
@@ -170,20 +171,26 @@ class Notebooks:
         return next(iter(swarm.tasks(self._engine, service_name=self._names.notebook(user))), None)
 
     def home(self, user: str, there: Mapping[str, Any] | None) -> Home | None:
-        """The home that the user has: `there` is the notebook's service. None when there is none yet."""
+        """The home that the user has: `there` is the notebook's service. None when there is none yet.
+
+        One that is remembered, because GPUs were assigned to it, and was never used is on no node yet.
+        """
         if there is not None:
             return home_of(there["Spec"]["Labels"])
         for one in ground.secrets(self._engine, {names.COURSE: self._settings.course, names.KIND: "home"}):
             if one["Spec"]["Name"] == self._names.home(user):
-                return home_of(one["Spec"]["Labels"])
+                home = home_of(one["Spec"]["Labels"])
+                return home if home.state == "kept" else replace(home, node="")
         return None
 
-    def _new_home(self, user: str, seen: Seen, grant: Grant | None) -> Home:
-        """A home on the node of the GPUs, or on the one with least to do. Raises DoesNotFit."""
+    def _placed(self, user: str, home: Home | None, seen: Seen, grant: Grant | None) -> Home:
+        """A new home is on the node of its GPUs, or on the one with least to do. Raises DoesNotFit."""
+        if home and home.node:
+            return home
         with self._lock:
             node = grant.node if grant else least_loaded(seen, self._pins, self._settings.notebook_memory)
             self._pins[user] = node
-        return Home(secrets.token_hex(8), node, "new")
+        return Home(home.id if home else secrets.token_hex(8), node, "new")
 
     def _remove_secrets(self, user: str, *, but: str = "") -> None:
         mine = {names.COURSE: self._settings.course, names.OWNER: user, names.KIND: "secret"}

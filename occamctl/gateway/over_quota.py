@@ -30,8 +30,8 @@ class Over:
     @property
     def rest(self) -> str:
         held = getattr(self.others, self.name)
-        # Notebooks hold GPUs as well.
-        by = "by all" if self.whose else "already" if self.name == "gpus" else "by other clusters"
+        # Notebooks hold GPUs as well, and clusters hold no clusters.
+        by = "by all" if self.whose else "already" if self.name in ("gpus", "clusters") else "by other clusters"
         return f", {self._said(held)} held {by}" if held else ""
 
     def _said(self, amount: float) -> str:
@@ -57,11 +57,13 @@ def cluster(owner: str, workers: int, asked: Amount, over: Over, *, weight: int,
         return DoesNotFit(
             f"one more cluster is over {over.quota}{over.rest}", where=owner, fix="stop one that you do not need"
         )
-    counted = f" that count {weight} each" if weight > 1 else ""
+    one = workers == 1
+    counted = (f" that counts {weight}" if one else f" that count {weight} each") if weight > 1 else ""
     if over.name != "workers":
         counted = f" with {human(over.name, getattr(asked, over.name))}"
+    less = "stop a cluster that you do not need" if over.rest else "ask for smaller workers"
     return DoesNotFit(
-        f"{workers} workers{counted} are over {over.quota}{over.rest}; {fits} would do",
+        f"{human('workers', workers)}{counted} {'is' if one else 'are'} over {over.quota}{over.rest}; {fits} would do",
         where=owner,
-        fix=f"ask for {fits}" if fits else "stop a cluster that you do not need",
+        fix=f"ask for {fits}" if fits else less,
     )

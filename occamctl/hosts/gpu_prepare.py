@@ -175,7 +175,7 @@ def _restart(machine: Machine, said: Said, facts: HostFacts) -> None:
         left = gpu_setup.lacks_of_engine(said, facts, knows(machine))
         trouble = left[0].what if left else ""
     except (HostError, TookTooLong) as error:
-        trouble = str(error)
+        trouble = error.what
     note_engine(machine)
     if not trouble:
         return

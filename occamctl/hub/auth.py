@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from jupyterhub.auth import Authenticator
+from jupyterhub.orm import Group
+from sqlalchemy.orm import object_session
 from tornado.web import HTTPError
 from traitlets import Unicode
 
@@ -55,6 +57,24 @@ class RosterAuthenticator(Authenticator):
             return False
         groups = sorted(group.name for group in user.orm_user.groups)
         return True if groups == sorted(person.groups) else _model(person)
+
+    def add_user(self, user: Any) -> None:
+        """Give the groups to whoever is new, and to all when the hub starts.
+
+        JupyterHub does it at the sign-in; but an operator gives a GPU to somebody who has never signed in, and the
+        quota and the reservations of a group count for that too.
+
+        user  the hub's, or its database's when the hub starts
+        """
+        super().add_user(user)
+        person, there = self._accounts.people().get(user.name), getattr(user, "orm_user", user)
+        if person is None or {group.name for group in there.groups} == set(person.groups):
+            return
+        db = object_session(there)
+        assert db is not None  # both kinds come out of it
+        known = {group.name: group for group in db.query(Group).filter(Group.name.in_(person.groups))}
+        there.groups = [known.get(name) or Group(name=name) for name in person.groups]
+        db.commit()
 
 
 def _model(person: Person) -> dict[str, Any]:

@@ -56,6 +56,15 @@ class Mount:
     """Labels of a volume that the engine makes for this mount."""
 
 
+DATA = "/data"
+"""Where the course's data lies in every container that works with it."""
+
+
+def data(course: str) -> Mount:
+    """The volume of a host with the course's data; who works with it cannot change it."""
+    return Mount(names.Names(course).data, DATA, read_only=True, labels=labels(course, "data"))
+
+
 @dataclass(frozen=True)
 class File:
     """A secret or a config by name, as a file inside the container."""

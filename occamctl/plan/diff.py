@@ -23,6 +23,7 @@ def diff(want: Desired, seen: Observed) -> list[Step]:
         *_material(want, seen),
         *_people(want, seen),
         *_clusters(want, seen),
+        *_data(want, seen),
         *_left_over(want, seen),
     ]
 
@@ -36,7 +37,7 @@ def _swarm(want: Desired, seen: Observed) -> list[Step]:
     planned: list[Step] = []
     for host in want.hosts:
         there = seen.hosts.get(host)
-        address = there.facts.address if there and there.facts else host
+        address = want.addresses.get(host) or (there.facts.address if there and there.facts else host)
         if host == LOCAL:
             address = "127.0.0.1"
         if there is None or not there.in_swarm:
@@ -141,6 +142,24 @@ def _clusters(want: Desired, seen: Observed) -> list[Step]:
             planned.append(steps.PutCluster("", name, workers))
         elif not one.declared or one.workers != workers:
             planned.append(steps.PutCluster("", name, workers, one.workers, adopt=not one.declared))
+    return planned
+
+
+def _data(want: Desired, seen: Observed) -> list[Step]:
+    """What no host has is brought to the manager; what one has goes to the others. A sha256 counts more than a name."""
+    planned: list[Step] = []
+    for one in want.data:
+        there = {host: seen.hosts[host].data.get(one.name) for host in want.hosts if host in seen.hosts}
+        good = {
+            host: data.version
+            for host, data in there.items()
+            if data and (data.sha256 == one.sha256 if one.sha256 else data.source == one.source)
+        }
+        first = next(iter(good), "")
+        if not first:
+            planned.append(steps.FetchData(want.manager, one.name, one.source))
+            continue
+        planned += [steps.SendData(host, one.name, first) for host in want.hosts if good.get(host) != good[first]]
     return planned
 
 

@@ -23,6 +23,18 @@ class SeenService:
     """The scheduler's or the container's own words, when fewer run than should."""
     nodes: frozenset[str] = frozenset()
     """Ids of the nodes where a task runs with the settings that the service has now."""
+    failing: Mapping[str, str] = field(default_factory=dict)
+    """Ids of the nodes where none runs and one has failed, to the last words of that."""
+
+
+@dataclass(frozen=True)
+class SeenData:
+    """A data set that a host has whole. Hosts with the same `version` have the same files."""
+
+    version: str
+    sha256: str
+    """Of the source that it was made of."""
+    source: str
 
 
 @dataclass(frozen=True)
@@ -38,6 +50,8 @@ class SeenHost:
     """Subnets that its local networks use."""
     engine_gpus: EngineGpus | None = None
     """What its engine knows of GPUs; None when none answers."""
+    data: Mapping[str, SeenData] = field(default_factory=dict)
+    """Data sets by name; read only for a course that declares some."""
     data_port: int = 0
     """UDP port of the swarm's overlay networks; only a manager knows it, and 0 means the usual one."""
 

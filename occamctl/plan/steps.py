@@ -20,6 +20,7 @@ class Stage(Enum):
     MATERIAL = "Material"
     PEOPLE = "Accounts"
     CLUSTERS = "Spark clusters"
+    DATA = "Data"
     TIDY = "Left over"
 
     @property
@@ -248,6 +249,32 @@ class RemoveCluster(Step):
     @property
     def what(self) -> str:
         return f"Spark cluster {self.name}"
+
+
+@dataclass(frozen=True)
+class FetchData(Step):
+    """Bring a data set to the manager, which no host has as the course file wants it."""
+
+    stage = Stage.DATA
+    name: str
+    source: str
+
+    @property
+    def what(self) -> str:
+        return f"data set {self.name} from {self.source}"
+
+
+@dataclass(frozen=True)
+class SendData(Step):
+    """Give a host the data set that the host `source` has."""
+
+    stage = Stage.DATA
+    name: str
+    source: str
+
+    @property
+    def what(self) -> str:
+        return f"data set {self.name} as {self.source} has it"
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,15 @@ class Tags:
 
 
 @dataclass(frozen=True)
+class Data:
+    """A data set that every host should have. `source` is as it may be shown; sha256 "": any."""
+
+    name: str
+    source: str
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
 class Desired:
     """Everything that a course file asks for, but for the contents of secrets."""
 
@@ -57,6 +66,8 @@ class Desired:
     hosts: tuple[str, ...]
     roles: Mapping[str, str]
     node_labels: Mapping[str, dict[str, str]]
+    addresses: Mapping[str, str]
+    """Host name to its address for the other hosts, where the course file says one."""
     images: Mapping[str, tuple[str, ...]]
     network: desired.Network
     secrets: tuple[str, ...]
@@ -64,6 +75,7 @@ class Desired:
     services: tuple[desired.Service, ...]
     accounts: tuple[Account, ...]
     clusters: Mapping[str, int]
+    data: tuple[Data, ...] = ()
     gpu_image: str = ""
     """Tag of the image for containers with GPUs; "": there is none."""
     unawaited: frozenset[str] = frozenset()
@@ -117,6 +129,7 @@ def want(course: Course, tags: Tags, tls: str = "") -> Desired:
             }
             for number, host in enumerate(hosts)
         },
+        addresses={host.hostname: host.address for host in course.hosts if host.address},
         images={
             host: (tags.hub, tags.notebook) if number == 0 else (tags.notebook,) for number, host in enumerate(hosts)
         },
@@ -130,6 +143,7 @@ def want(course: Course, tags: Tags, tls: str = "") -> Desired:
         services=(_gateway(course, tags), _hub(course, tags), _proxy(course, tags, tls)),
         accounts=accounts(course),
         clusters={cluster.name: cluster.workers for cluster in course.spark.clusters},
+        data=tuple(Data(one.name, one.shown, one.sha256 or "") for one in course.data),
         gpu_image=tags.gpu,
     )
 

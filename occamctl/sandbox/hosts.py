@@ -58,10 +58,15 @@ def state_folder() -> Path:
     return Path(root) / "occam" / "sandbox"
 
 
-def _folder(name: str) -> Path:
-    """Files of one sandbox. Raises SpecError when it cannot be called so."""
+def check_name(name: str) -> None:
+    """Raises SpecError when no sandbox can be called so."""
     if not _NAME.fullmatch(name):
         raise SpecError(f"{name!r} is no name for a sandbox", fix="small letters, digits and -, a letter first")
+
+
+def _folder(name: str) -> Path:
+    """Files of one sandbox. Raises SpecError when it cannot be called so."""
+    check_name(name)
     return state_folder() / name
 
 

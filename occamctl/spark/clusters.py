@@ -304,6 +304,7 @@ def executor(
         user=_STUDENT,
         stop_signal="SIGPWR",
         stop_grace=_GRACE,
+        mounts=(desired.data(site.course),),
         secrets=(desired.File(Secrets.of(site, facts).args, "/run/secrets/executor.args", uid=_STUDENT, gid=_STUDENT),),
         networks=(site.names.net(facts.owner),),
         constraints=(f"node.id=={node}",),
@@ -339,6 +340,7 @@ def driver(site: Site, facts: Facts, node: str, subnet: str) -> desired.Service:
         }
         | gpus.visible(False),
         user=_STUDENT,
+        mounts=(desired.data(site.course),),
         secrets=tuple(desired.File(name, target, uid=_STUDENT, gid=_STUDENT) for name, target in files),
         networks=(site.names.net(facts.owner), site.hub_net),
         constraints=(f"node.id=={node}",),

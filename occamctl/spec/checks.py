@@ -43,6 +43,7 @@ class _Checks:
         self.groups()
         self.users()
         self.clusters()
+        self.data()
         self.material()
         self.files()
 
@@ -138,6 +139,13 @@ class _Checks:
                     f"{so_far}, and quotas.instructor.workers allows {quota}",
                     f"raise quotas.instructor.workers to {held}, or ask for fewer",
                 )
+
+    def data(self) -> None:
+        seen: set[str] = set()
+        for number, one in enumerate(self.course.data):
+            if one.name in seen:
+                self.wrong(("data", number, "name"), f"{one.name} is there twice")
+            seen.add(one.name)
 
     def material(self) -> None:
         """Every entry has a folder of its own; what is in it is looked at in actions/material.py."""

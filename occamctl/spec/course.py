@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -36,9 +37,17 @@ def _path(value: object, info: ValidationInfo) -> Path:
     return Path((info.context or {}).get("folder", "")) / path
 
 
+def _source(value: object, info: ValidationInfo) -> str:
+    """An address of a file, or a path."""
+    if isinstance(value, str) and words.is_address(value):
+        return words.web_address(value)
+    return str(_path(value, info))
+
+
 Duration = Annotated[int, BeforeValidator(units.seconds), Field(json_schema_extra={"type": ["string", "integer"]})]
 Size = Annotated[int, BeforeValidator(units.size), Field(json_schema_extra={"type": ["string", "integer"]})]
 FilePath = Annotated[Path, BeforeValidator(_path), PlainSerializer(str)]
+Source = Annotated[str, BeforeValidator(_source), Field(json_schema_extra={"type": "string"})]
 UserName = Annotated[str, AfterValidator(words.user_name)]
 HostName = Annotated[str, AfterValidator(words.host_name)]
 Login = Annotated[str, AfterValidator(words.login)]
@@ -58,7 +67,8 @@ Into = Annotated[str, AfterValidator(words.home_folder)]
 Release = Annotated[
     dict[str, datetime], BeforeValidator(words.release), Field(json_schema_extra={"type": ["string", "object"]})
 ]
-Gpus = Annotated[Literal["auto", "none"] | list[Annotated[str, AfterValidator(words.gpu)]], BeforeValidator(words.gpus)]
+Gpus = Annotated[Literal["auto", "none"] | list[str], BeforeValidator(words.gpus)]
+Address = Annotated[str, AfterValidator(words.address)]
 Version = Annotated[Literal[1], BeforeValidator(lambda value: 1 if value == "1" else value)]
 
 
@@ -119,7 +129,7 @@ class Host(Section):
     manager: bool = Field(
         False, description="It runs the hub and manages the swarm; if none says so, the first host does."
     )
-    address: HostName | None = Field(None, description="Address for the other hosts; found out when left away.")
+    address: Address | None = Field(None, description="Address for the other hosts; found out when left away.")
     user: Login | None = Field(None, description="Instead of ssh.user.")
     port: int | None = Field(None, ge=1, le=65535, description="Instead of ssh.port.")
     identity_file: FilePath | None = Field(None, description="Instead of ssh.identity_file.")
@@ -254,6 +264,28 @@ class Quotas(Section):
     course: Limits = Field(Limits(), description="What everybody may hold together.")
 
 
+class DataSet(Section):
+    """Data that every notebook and worker has under /data, read-only."""
+
+    name: Annotated[str, AfterValidator(words.data_name)] = Field(
+        description="The folder under /data; higgs is the UCI HIGGS set, which occam.data.higgs() reads."
+    )
+    source: Source = Field(
+        description="Where it comes from: https://… or a path of this machine. CSV becomes Parquet, the rest stays."
+    )
+    sha256: Annotated[str, AfterValidator(words.sha256)] | None = Field(
+        None, description="Of the source; a source with another one is refused."
+    )
+
+    @property
+    def shown(self) -> str:
+        """The source as students may see it: no password or key of an address, no folders of somebody's machine."""
+        if not words.is_address(self.source):
+            return Path(self.source).name
+        parts = urlsplit(self.source)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
 class Network(Section):
     """Addresses inside the course."""
 
@@ -309,6 +341,7 @@ class Course(Section):
     notebook: Notebook = Field(Notebook(), description="A student's notebook container.")
     spark: Spark = Field(Spark(), description="Spark clusters.")
     quotas: Quotas = Field(Quotas(), description="What one person may hold at a time.")
+    data: list[DataSet] = Field([], description="Data sets under /data.")
     network: Network = Field(Network(), description="Addresses inside the course.")
     material: list[Material] = Field(
         [Material(built_in="labs", into="labs")], description="What comes into every home; []: nothing."

@@ -84,7 +84,9 @@ def _not_yaml(error: yaml.MarkedYAMLError, file: str) -> SpecError:
     for words, (what, fix) in _CLEARER.items():
         if words in said:
             return SpecError(what, where=where, fix=fix)
-    return SpecError(f"not YAML: {said or 'unreadable'}", where=where)
+    bare = mark and mark.buffer is not None and mark.buffer[max(mark.pointer - 1, 0) : mark.pointer + 1] == "${"
+    fix = 'within { } and [ ] a variable stands in quotes: "${NAME}"' if bare else ""
+    return SpecError(f"not YAML: {said or 'unreadable'}", where=where, fix=fix)
 
 
 class _Composer(yaml.SafeLoader):

@@ -26,8 +26,9 @@ COURSE_OWNER = "course"
 
 COURSE_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]*")
+DATA_NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 CLUSTER_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-MAX_COURSE, MAX_USER, MAX_CLUSTER = 20, 64, 12
+MAX_COURSE, MAX_USER, MAX_CLUSTER, MAX_DATA = 20, 64, 12, 40
 # The longest name is a service of an executor, <course>-<slug>-<cluster>-e<id>: 20+1+20+1+12+2+7 = 63, Swarm's limit.
 _MAX_SLUG, _READABLE, _HASH = 20, 11, 7
 _PLAIN = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -93,6 +94,11 @@ class Names:
     def hub_data(self) -> str:
         """The volume with the hub's database and accounts."""
         return f"{self.course}-hub-data"
+
+    @property
+    def data(self) -> str:
+        """The volume of every host with the course's data."""
+        return f"{self.course}-data"
 
     @property
     def proxy_token(self) -> str:

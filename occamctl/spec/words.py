@@ -13,6 +13,7 @@ from occamctl.spec import names, units
 from occamctl.spec.nearest import nearest
 
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._:%-]*[A-Za-z0-9])?")
+_PORT = re.compile(r"^[^:]+:\d*$")
 _LOGIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.@\\-]*\$?")
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+:~-]+)?")
@@ -46,6 +47,37 @@ def cluster_name(word: str) -> str:
     return _dns_name(word, names.CLUSTER_NAME, names.MAX_CLUSTER, "a cluster's name")
 
 
+def data_name(word: str) -> str:
+    """The name of a folder of /data."""
+    if names.DATA_NAME.fullmatch(word) and len(word) <= names.MAX_DATA:
+        return word
+    near = plain(word, names.MAX_DATA)
+    raise Unfit(
+        f"{word!r} cannot be a data set's name: small letters, digits and single - or _, a letter first,"
+        f" {names.MAX_DATA} characters",
+        f"for example {near}" if near else "",
+    )
+
+
+def is_address(source: str) -> bool:
+    """Whether a source is meant as an address; else it is a path."""
+    return "://" in source
+
+
+def web_address(word: str) -> str:
+    """The address of a file."""
+    parts = urlsplit(word)
+    if parts.scheme in ("http", "https") and parts.hostname and not re.search(r"\s", word):
+        return word
+    raise Unfit(f"{word!r} is neither a path nor an address", "write https://example.org/HIGGS.csv.gz, or a path")
+
+
+def sha256(word: str) -> str:
+    if re.fullmatch(r"[0-9a-fA-F]{64}", word):
+        return word.lower()
+    raise Unfit(f"{word!r} is not a SHA-256: 64 digits of 0-9 a-f", "see: sha256sum FILE")
+
+
 def _dns_name(word: str, pattern: re.Pattern[str], most: int, what: str) -> str:
     if pattern.fullmatch(word) and len(word) <= most:
         return word
@@ -70,16 +102,32 @@ def group(word: str) -> str:
 
 
 def host_name(word: str) -> str:
-    if _HOST.fullmatch(word):
+    if _HOST.fullmatch(word) and not _PORT.search(word):
         return word
-    fix = "write user: beside hostname:" if "@" in word else "a name, an address, or a Host of ~/.ssh/config"
+    if "@" in word:
+        fix = "write user: beside hostname:"
+    elif _PORT.search(word):
+        fix = "write port: beside hostname:"
+    else:
+        fix = "a name, an address, or a Host of ~/.ssh/config"
     raise Unfit(f"{word!r} is not a host name", fix)
+
+
+def address(word: str) -> str:
+    """An address that the swarm's nodes reach each other by."""
+    try:
+        ipaddress.IPv4Address(word)
+    except ValueError:
+        raise Unfit(f"{word!r} is not an IPv4 address", "such as 10.0.0.2; leave it away and it is found out") from None
+    return word
 
 
 def gpus(value: object) -> object:
     """auto, none, or a list; pydantic's own words for a union would name both."""
-    if isinstance(value, list) or value in ("auto", "none"):
+    if value in ("auto", "none"):
         return value
+    if isinstance(value, list):
+        return [gpu(str(one)) for one in value]
     raise Unfit("must be auto, none, or a list of GPUs by their UUID", "see: nvidia-smi -L")
 
 

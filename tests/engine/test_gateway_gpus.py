@@ -230,6 +230,13 @@ def test_a_home_is_where_it_is(on: Stage) -> None:
     assert gateway_stage.host(1) in no["what"]
 
 
+def test_a_home_that_was_never_used_can_be_anywhere(on: Stage) -> None:
+    assert give(on, HIS, "T4")["host"] == gateway_stage.host(2)
+    on.ask("DELETE", f"{HIS}/gpu")
+    assert give(on, HIS, "A100")["host"] == gateway_stage.host(1)
+    assert start(on, HIS)["node"] == gateway_stage.host(1)
+
+
 def test_a_gateway_that_was_killed_knows_who_holds_what(on: Stage) -> None:
     give(on, HERS, "A100", **{"for": 7200})
     start(on, HERS)

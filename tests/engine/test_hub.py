@@ -58,6 +58,12 @@ def test_a_person_signs_in_and_gets_a_notebook(stage, name):
     assert student.get(f"{student.path}/lab").json()["user"] == name
 
 
+def test_who_has_never_signed_in_has_the_groups_of_the_roster(stage):
+    stage.put({"username": "new", "password": "pass of new", "group": "phd"})
+    there = stage.api(stage.tokens["gateway-token"], "GET", "/users/new")
+    assert sorted(there.json()["groups"]) == ["phd", "student"]
+
+
 def test_the_sign_in_page_names_the_course(stage):
     page = requests.get(f"{stage.url}/hub/login", timeout=10).text
     assert "<title>Trees &amp; &lt;forests&gt;</title>" in page

@@ -341,3 +341,38 @@ def test_scaling_is_one_call_and_a_plot(stage: Stage) -> None:
     assert "data:image/png;base64," in html
     assert back == 1, "the cluster is as large as before"
     nothing_is_left(stage)
+
+
+def test_the_higgs_table_synthetic_and_as_files(stage: Stage) -> None:
+    said = stage.python("""
+        import numpy, pathlib
+        from occam.higgs import columns, events
+        spark = occam.spark(workers=2)
+        table = occam.data.higgs(rows=40_000, seed=3)
+        rows = table.toPandas()
+        blocks = [events.block(3, number) for number in range(3)]
+        by_hand = {name: numpy.concatenate([one[name] for one in blocks])[:40_000] for name in columns.COLUMNS}
+        said = {"columns": list(rows) == list(columns.COLUMNS), "rows": len(rows)}
+        said["same"] = all((rows[name].to_numpy() == by_hand[name]).all() for name in columns.COLUMNS)
+        said["named"] = table.select("label").schema["label"].metadata
+        said["parts"] = occam.data.higgs().rdd.getNumPartitions()
+        table.repartition(4).write.parquet("file:///tmp/sets/higgs")
+        occam.data.SETS = pathlib.Path("/tmp/sets")
+        first, again, other = (occam.data.higgs(25_000, seed).toPandas() for seed in (1, 1, 2))
+        said["real"] = [len(first), bool((first == again).all(None)), bool((first == other).all(None))]
+        said["all"] = [occam.data.higgs().count(), dict(occam.data.higgs(1).schema["label"].metadata)]
+        said["refused"] = []
+        for asked in ({"rows": 40_001}, {"rows": 0}, {"seed": -1}):
+            try:
+                occam.data.higgs(**asked)
+            except occam.Refused as refused:
+                said["refused"].append(refused.what)
+        spark.stop()
+    """)
+    assert (said["columns"], said["rows"], said["same"]) == (True, 40_000, True)
+    assert "synthetic" in said["named"]["comment"]
+    assert said["parts"] >= 4
+    assert said["real"] == [25_000, True, False]
+    assert said["all"][0] == 40_000
+    wrong = ["rows=40,001: the set has 40,000", "rows=0: must be a whole", "seed=-1: must be a whole"]
+    assert [what[: len(start)] for what, start in zip(said["refused"], wrong, strict=True)] == wrong

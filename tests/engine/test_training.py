@@ -30,6 +30,14 @@ def mlp():
     model.compile(keras.optimizers.Adam(3e-3), "binary_crossentropy", metrics=["accuracy", "AUC"])
     return model
 
+def old():
+    # The same network in tf_keras.
+    import tf_keras
+    layers = [tf_keras.layers.Dense(32, activation="relu"), tf_keras.layers.Dense(32, activation="relu")]
+    model = tf_keras.Sequential([tf_keras.Input((64,)), *layers, tf_keras.layers.Dense(1, activation="sigmoid")])
+    model.compile(tf_keras.optimizers.Adam(3e-3), "binary_crossentropy", metrics=["accuracy", "AUC"])
+    return model
+
 def cnn():
     layers = [keras.layers.Conv2D(8, 3, activation="relu"), keras.layers.MaxPooling2D(), keras.layers.Flatten()]
     model = keras.Sequential([keras.Input((8, 8, 1)), *layers, keras.layers.Dense(2, activation="softmax")])
@@ -116,6 +124,72 @@ def test_what_keras_does_with_weights_metrics_validation_and_a_smaller_last_batc
     assert said["left"] == [0, 0]
 
 
+def test_a_network_of_tf_keras_trains_as_one_of_keras_3(stage: Stage) -> None:
+    """The loss curve is that of one process over 40 steps, the figures those of `fit`, and its own callbacks serve."""
+    said = stage.cell("""
+        import tf_keras
+        calls, given = tf_keras.callbacks, {"epochs": 2, "batch_size": 128, "shuffle": False}
+        halved = calls.LearningRateScheduler(lambda epoch, rate: rate / (epoch + 1))
+        tf_keras.utils.set_random_seed(1)
+        held = X[:501], Y[:501]
+        more = {"callbacks": [halved], "class_weight": {0: 1.0, 1: 5.0}, **given}
+        fitted = old().fit(X, Y, validation_data=held, verbose=0, **more).history
+        more["callbacks"] += [calls.ModelCheckpoint("/tmp/old.keras"), calls.EarlyStopping(patience=5)]
+        weighed = occam.train(old, (X, Y), validation=held, **more)
+        run = occam.train(old, (X, Y), **given)
+        tf_keras.utils.set_random_seed(1)
+        alone, losses = old(), []
+        for first in [*range(0, len(X), 128)] * 2:
+            alone.reset_metrics()
+            losses.append(float(alone.train_on_batch(X[first : first + 128], Y[first : first + 128])[0]))
+        saved = tf_keras.models.load_model("/tmp/old.keras")
+        said = {
+            "steps": len(run.losses), "apart": gap(run.losses, losses), "kind": isinstance(run.model, tf_keras.Model),
+            "predicted": gap(run.model.predict(X, verbose=0), alone.predict(X, verbose=0)),
+            "fit": {name: gap(values, weighed.history[name]) for name, values in fitted.items()},
+            "saved": gap(saved.predict(X, verbose=0), weighed.model.predict(X, verbose=0)),
+        }
+    """)
+    assert (said["steps"], said["kind"]) == (40, True)
+    assert max(said["apart"], said["predicted"], said["saved"]) < 1e-4
+    assert {"loss", "accuracy", "val_loss", "val_accuracy"} <= set(said["fit"])
+    assert max(said["fit"].values()) < 1e-4
+
+
+def test_tensorboard_has_what_is_of_epochs_and_a_backup_is_restored(stage: Stage) -> None:
+    """The second training goes on where the first one was torn off, as in Keras' own fit."""
+    said = stage.cell("""
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+        calls, held = keras.callbacks, (X[:500], Y[:500])
+        def torn(epoch, logs):
+            if epoch == 1:
+                raise RuntimeError("torn off")
+        board = calls.TensorBoard("/tmp/board", histogram_freq=1, write_steps_per_second=True)
+        given = {"epochs": 3, "batch_size": 320, "seed": 4}
+        base = occam.train(mlp, (X, Y), validation=held, callbacks=[board], **given)
+        backup = lambda: calls.BackupAndRestore("/tmp/backup")
+        try:
+            occam.train(mlp, (X, Y), callbacks=[backup(), calls.LambdaCallback(on_epoch_end=torn)], **given)
+        except RuntimeError as error:
+            said = [str(error)]
+        rest = occam.train(mlp, (X, Y), callbacks=[backup()], **given)
+        said += [rest.epochs, gap(base.losses[16:], rest.losses), base.digest == rest.digest]
+        for part in ("train", "validation"):
+            events = EventAccumulator(f"/tmp/board/{part}")
+            events.Reload()
+            tags = events.Tags()
+            # TensorBoard 2 keeps scalars as tensors.
+            names = [name for name in tags["tensors"] if name.startswith("epoch_")]
+            said.append([sorted(names), len(events.Tensors("epoch_loss"))])
+            said.append(len([name for name in tags["tensors"] if "histogram" in name]))
+    """)
+    error, epochs, apart, same, train, histograms, validation, none = said
+    assert (error, epochs, apart, same) == ("torn off", 1, 0.0, True)
+    assert train == [["epoch_AUC", "epoch_accuracy", "epoch_learning_rate", "epoch_loss", "epoch_steps_per_second"], 3]
+    assert validation == [["epoch_AUC", "epoch_accuracy", "epoch_loss"], 3]
+    assert (histograms, none) == (6, 0)
+
+
 def test_callbacks_are_called_between_epochs_and_what_they_change_counts(stage: Stage) -> None:
     said = stage.cell("""
         class Seen(keras.callbacks.Callback):
@@ -147,15 +221,33 @@ def test_callbacks_are_called_between_epochs_and_what_they_change_counts(stage: 
 
 def test_what_cannot_be_trained_is_refused_in_under_a_second(stage: Stage) -> None:
     said = stage.cell("""
+        import os, tf_keras
         table = lambda *columns: spark.range(10).selectExpr(*columns)
         counting = keras.callbacks.LambdaCallback(on_train_batch_end=print)
+        for name in ("empty", "words"):
+            os.makedirs(f"/tmp/{name}", exist_ok=True)
+        open("/tmp/words/part.csv", "w").write("a,b,label")
+        table("1.0 x", "1 y").write.mode("overwrite").parquet("/tmp/unlabelled")
+        def older():
+            model = old()
+            model.compile(tf_keras.optimizers.legacy.SGD(0.1), "mse")
+            return model
         tries = {
             "slots": ((mlp, (X, Y)), {"workers": 3}), "batch": ((mlp, (X, Y)), {"batch_size": 65}),
             "gpu": ((mlp, (X, Y)), {"gpu": True}), "text": ((mlp, table("id", "'a' t", "1 label")), {}),
             "columns": ((mlp, table("id", "1 label")), {}), "shape": ((mlp, (X[:, :5], Y)), {}),
             "labels": ((mlp, (X, Y.reshape(-1, 1, 1, 1))), {}), "model": ((mlp(), (X, Y)), {}),
             "callback": ((mlp, (X, Y)), {"callbacks": [counting]}), "data": ((mlp, 3), {}),
+            "no path": ((mlp, "/tmp/nowhere"), {}), "no files": ((mlp, "/tmp/empty"), {}),
+            "no parquet": ((mlp, "/tmp/words"), {}), "no label": ((mlp, "/tmp/unlabelled"), {}),
+            "validation": ((mlp, table("id x", "1 label")), {"validation": table("id z", "1 label")}),
+            "no rows": ((mlp, (X[:0], Y[:0])), {}), "other shape": ((mlp, (X, Y)), {"validation": (X[:9, :3], Y[:9])}),
+            "lengths": ((mlp, (X, Y[:-1])), {}), "old optimizer": ((older, (X, Y)), {}),
+            "other callback": ((old, (X, Y)), {"callbacks": [keras.callbacks.CSVLogger("/tmp/log")]}),
+            "profile": ((mlp, (X, Y)), {"callbacks": [keras.callbacks.TensorBoard("/tmp/b", profile_batch=2)]}),
+            "classes": ((mlp, (X, Y)), {"class_weight": [1, 2]}),
         }
+        old(), spark.read.parquet("/tmp/unlabelled")  # the first of their kind take their time
         said = {}
         for name, (args, more) in tries.items():
             began = time.monotonic()
@@ -164,13 +256,58 @@ def test_what_cannot_be_trained_is_refused_in_under_a_second(stage: Stage) -> No
             except occam.Refused as refused:
                 said[name] = [time.monotonic() - began, str(refused)]
         said = [list(tries), said, children()]
+        for more in ({"epochs": 0}, {"batch_size": 0}, {"retries": -1}, {"timeout": 0}, {"workers": 0}):
+            try:
+                occam.train(mlp, (X, Y), **more)
+            except occam.Refused as refused:
+                said.append(str(refused))
     """)
-    names, refused, children = said
+    names, refused, children, *numbers = said
     assert list(refused) == names
     assert {name: seconds for name, (seconds, _) in refused.items() if seconds > 1} == {}
-    assert all("\n  → " in words for _, words in refused.values()), refused
+    assert {name: words for name, (_, words) in refused.items() if "\n  → " not in words} == {}
     assert "batch_size=64 or 66" in refused["batch"][1]
+    assert "there is no /tmp/nowhere" in refused["no path"][1]
+    assert "/tmp/words/part.csv is no Parquet file" in refused["no parquet"][1]
+    assert "the data has no column 'label'; it has x, y" in refused["no label"][1]
+    assert "the validation data has no column 'x'; it has z, label" in refused["validation"][1]
+    assert len(numbers) == 5
+    assert all("must be" in words for words in numbers)
     assert children == 0
+
+
+def test_the_sum_over_ranks_has_the_same_bits_on_all_and_ends_when_one_is_gone(stage: Stage) -> None:
+    said = stage.python("""
+        from concurrent.futures import ThreadPoolExecutor
+        import numpy as np
+        from occam.driver import free_port
+        from occam.training.ring import LostRank, Ring
+        pool = ThreadPoolExecutor(5)
+        def tried(call):
+            try:
+                return call()
+            except LostRank as error:
+                return "lost"
+        def all_of(ranks, one):
+            return list(pool.map(lambda rank: tried(lambda: one(rank)), range(ranks)))
+        def rings(ranks, key=lambda rank: b"key"):
+            peers = [f"127.0.0.1:{free_port('127.0.0.1')}" for _ in range(ranks)]
+            return all_of(ranks, lambda rank: Ring(peers, rank, key(rank)))
+        said = []
+        for ranks, size in ((2, 1), (2, 2_000_001), (3, 7), (5, 1000)):
+            vectors = [np.random.default_rng(rank).normal(size=size).astype("float32") for rank in range(ranks)]
+            ring = rings(ranks)
+            sums = all_of(ranks, lambda rank: ring[rank].sum(vectors[rank]))
+            said.append([float(np.abs(sums[0] - np.sum(vectors, 0)).max()), len({one.tobytes() for one in sums})])
+        ring[2]._next.close(), ring[2]._before.close()
+        said.append(tried(lambda: ring[3].sum(vectors[3])))
+        said.append(rings(2, key=lambda rank: b"mine" if rank else b"other"))
+    """)
+    *sums, gone, strangers = said
+    assert [bits for _, bits in sums] == [1, 1, 1, 1]
+    assert max(apart for apart, _ in sums) < 1e-5
+    assert gone == "lost"
+    assert "lost" in strangers
 
 
 FAULTS = """
@@ -221,8 +358,8 @@ def test_what_is_no_number_and_what_a_student_got_wrong_are_said_with_where(stag
         bad = X.copy()
         bad[1000 * 2 + 7] = np.nan  # step 16 of the first epoch, in the second half of its batch
         def broken():
-            import os
-            if os.environ.get("TF_CONFIG"):  # on a worker only
+            import sys
+            if "occam.training.child" in " ".join(sys.orig_argv):  # on a worker only
                 raise RuntimeError("no such luck")
             return mlp()
         said = []
@@ -233,7 +370,7 @@ def test_what_is_no_number_and_what_a_student_got_wrong_are_said_with_where(stag
                 said.append([str(failed), failed.trace, left()])
     """)
     (number, _, left), (mistake, trace, none) = said
-    assert "no finite number at epoch 1, step 16, on rank 1 only" in number
+    assert "no finite number at epoch 1, step 16, on rank 1 only; rank 1: 1 of its 64 rows have NaN" in number
     assert "failed: RuntimeError: no such luck" in mistake
     assert "in broken" in trace
     assert left == none == 0
@@ -260,31 +397,39 @@ def test_a_notebook_shows_it_live_and_the_stop_button_ends_it(notebook_image: tu
     assert any(str(one).strip() == "0 3" for one in after), after
 
 
+LARGE = """
+import time
+end = time.time() + 60
+while spark._held.registered() < {workers} and time.time() < end:
+    time.sleep(0.2)
+wide = spark.range(0, {rows}, 1, 40).selectExpr("array_repeat(float(rand(1)), 512) image", "int(id % 2) label")
+def wider():
+    model = keras.Sequential([keras.Input((512,)), keras.layers.Dense(1, activation="sigmoid")])
+    model.compile("sgd", "binary_crossentropy")
+    return model
+run = occam.train(wider, wide, epochs=1, batch_size=4092, workers={workers})
+said = [run.rows * 512 * 4, run.workers, repr(run)]
+"""
+
+
+def test_more_data_than_a_worker_has_memory(stage: Stage) -> None:
+    """One of three ranks is in a container of 1.25 GB; all rows, which Spark makes on the way, have 1.35 GB."""
+    limit = 1280 * MIB
+    with stage.executor(100, limit):
+        held, workers, words = stage.cell(LARGE.format(rows=660_000, workers=3))
+    assert held > limit
+    assert workers == 3
+    assert "resumed" not in words, "no worker ran out of memory"
+
+
 @pytest.mark.soak
-def test_more_data_than_a_worker_has_memory() -> None:
-    """One of two ranks is in a container of 1.25 GB, and has 1.3 GB of rows, which Spark makes on the way."""
+def test_a_rank_with_more_rows_than_its_worker_has_memory() -> None:
+    """One of two ranks is in a container of 1.25 GB, and has 1.35 GB of rows."""
     limit = 1280 * MIB
     with spark_stage.built() as (engine, image), spark_stage.stage(engine, image) as there:
         there.start_kernel(workers=1, memory="2G")
         with there.executor(100, limit):
             there.cell(SETUP)
-            said = there.cell(
-                """
-                import time
-                end = time.time() + 60
-                while spark._held.registered() < 2 and time.time() < end:
-                    time.sleep(0.2)
-                wide = spark.range(0, 1_320_000, 1, 40).selectExpr(
-                    "array_repeat(float(rand(1)), 512) image", "int(id % 2) label")
-                def wider():
-                    model = keras.Sequential([keras.Input((512,)), keras.layers.Dense(1, activation="sigmoid")])
-                    model.compile("sgd", "binary_crossentropy")
-                    return model
-                run = occam.train(wider, wide, epochs=1, batch_size=4096)
-                said = [run.rows * 512 * 4 // 2, repr(run), run.seconds, run.until_first]
-                """,
-                seconds=1500,
-            )
-    held, words, *_ = said
-    assert held > limit
+            held, workers, words = there.cell(LARGE.format(rows=1_320_000, workers=2), seconds=1500)
+    assert held / workers > limit
     assert "resumed" not in words, "no worker ran out of memory"

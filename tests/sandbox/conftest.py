@@ -68,10 +68,10 @@ def course(spark_hosts: sandbox.Sandbox, tmp_path_factory: pytest.TempPathFactor
 def occamctl(course: Path) -> Run:
     """Run occamctl as a person does, with the course's file."""
 
-    def run(*arguments: str, code: int = 0, seconds: int = 900) -> str:
+    def run(*arguments: str, code: int = 0, seconds: int = 900, file: Path = course) -> str:
         """Standard output; standard error when another exit code than 0 is expected."""
         ran = subprocess.run(
-            [sys.executable, "-m", "occamctl", *arguments, "-c", str(course)],
+            [sys.executable, "-m", "occamctl", *arguments, "-c", str(file)],
             capture_output=True,
             text=True,
             timeout=seconds,

@@ -159,6 +159,37 @@ def test_nobody_opens_another_ones_spark_page(people: list[Person]) -> None:
     assert "Spark Jobs" not in seen.text
 
 
+BOARD = """
+from tensorboard import notebook
+os.makedirs("/tmp/runs", exist_ok=True)
+notebook.start("--logdir /tmp/runs")
+"""
+END_IT = """
+import signal
+from tensorboard import manager
+for one in manager.get_all():
+    os.kill(one.pid, signal.SIGTERM)
+"""
+
+
+def test_tensorboard_opens_in_its_owners_browser_and_in_nobody_elses(people: list[Person]) -> None:
+    """At the address that the cell's own frame has, as lab 5 shows it."""
+    anna, bruno = people
+    ran = bruno.kernel.run(BOARD, seconds=120)
+    try:
+        assert not ran.error, ran.error
+        shown = "".join(one.get("text/html", "") for one in ran.displays)
+        address = re.search(r'new URL\("([^"]+)"', shown)
+        assert address, shown
+        assert "<title>TensorBoard</title>" in bruno.student.get(address[1]).text
+        assert "TensorBoard" not in bruno.student.get(f"{bruno.student.path}/proxy/1/").text
+        seen = anna.student.get(address[1])
+        assert seen.status_code in (403, 404), f"{seen.status_code} {seen.url}"
+        assert "TensorBoard" not in seen.text
+    finally:
+        bruno.run(END_IT)
+
+
 def shown_by_the_hosts(session: Session) -> str:
     """What engines tell of services and containers, what these printed, and their processes' words and environment."""
     told = [json.dumps(swarm.services(session.manager, {names.COURSE: session.course.course}), default=str)]

@@ -13,8 +13,8 @@ import pytest
 HEAVY = ("fabric", "paramiko", "docker", "pydantic", "pyspark", "yaml", "jupyterhub", "tensorflow", "requests")
 
 
-def occamctl(*arguments: str, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+def occamctl(*arguments: str, cwd: Path, stdin: str = "", columns: int = 200) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": str(columns), "NO_COLOR": "1"}
     command = [sys.executable, "-m", "occamctl", *arguments]
     return subprocess.run(command, cwd=cwd, input=stdin, capture_output=True, text=True, timeout=60, env=environment)
 
@@ -151,3 +151,26 @@ def test_a_programs_own_exit_code_is_handed_on_and_not_taken_for_ours(kind: str,
     assert done.returncode == 130
     assert done.stderr.startswith(said)
     assert bool(done.stderr) is bool(said)
+
+
+def test_the_next_commands_can_be_copied(tmp_path: Path) -> None:
+    said = occamctl("init", "my course", "--for", "machine", cwd=tmp_path).stdout
+    assert "  occamctl validate -c 'my course/occam.yaml'\n" in said
+
+
+def test_debug_adds_the_traceback_and_changes_nothing_else(tmp_path: Path) -> None:
+    plain, debug = occamctl("validate", cwd=tmp_path), occamctl("--debug", "validate", cwd=tmp_path)
+    assert plain.returncode == debug.returncode == 2
+    assert debug.stderr.startswith(f"{plain.stderr}Traceback")
+
+
+def test_debug_of_somebody_s_program_is_the_program_s(tmp_path: Path) -> None:
+    done = occamctl("host", "exec", "--", "train", "--debug", cwd=tmp_path)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+
+
+@pytest.mark.parametrize("command", ["init", "spark submit", "notebook exec"])
+def test_an_example_stands_in_a_line_of_its_own(command: str, tmp_path: Path) -> None:
+    shown = occamctl(*command.split(), "--help", cwd=tmp_path, columns=80).stdout
+    (line,) = [line.strip() for line in shown.splitlines() if "Example: " in line]
+    assert line.startswith(f"Example: occamctl {command} ")

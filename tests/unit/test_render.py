@@ -21,6 +21,15 @@ def test_a_table_has_its_columns(capsys):
     assert "node2" in shown
 
 
+def test_a_table_is_folded_for_a_screen_only(capsys, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    render.table("", ["host", "state"], [{"host": "a" * 90, "state": "b" * 90}])
+    assert f"{'a' * 90}  {'b' * 90}" in capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", "80")
+    render.table("", ["host", "state"], [{"host": "a" * 90, "state": "b" * 90}])
+    assert max(map(len, capsys.readouterr().out.splitlines())) == 80
+
+
 @pytest.mark.parametrize(("output", "read"), [("json", json.loads), ("yaml", yaml.safe_load)])
 def test_rows_for_scripts_are_complete(capsys, output, read):
     render.table("Hosts", ["host"], ROWS, output)

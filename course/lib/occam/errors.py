@@ -5,7 +5,8 @@ OccamError
 │   └── NotEnough    there is not enough free, or it is more than the quota
 ├── NotReached       the gateway did not answer
 ├── NotStarted       the cluster was granted, but driver or workers did not come up
-└── TrainingFailed   a training ended before its last epoch
+├── TrainingFailed   a training ended before its last epoch
+└── checks.Wrong     an answer in a lab is not right yet
 """
 
 from __future__ import annotations

@@ -56,6 +56,8 @@ class Wish:
         """Raises Refused for what can never be granted."""
         if not isinstance(name, str) or not name:
             raise Refused(f"name must be a text, not {name!r}")
+        if not isinstance(conf or {}, Mapping) or not all(isinstance(key, str) for key in conf or {}):
+            raise Refused(f"conf={conf!r} is no set of settings", 'write conf={"spark.sql.shuffle.partitions": 64}')
         for key in conf or {}:
             if key.startswith(_NOT_YOURS) or key in _NOT_YOURS_EITHER:
                 raise Refused(f"{key} belongs to the cluster and cannot be set", "leave it away")
@@ -158,8 +160,9 @@ def gpus(said: object) -> Gpu:
 
 def _libraries(packages: Iterable[str], jars: Iterable[str]) -> dict[str, str]:
     """Java libraries, as Spark's settings: it fetches packages itself; executors get all of them from the driver."""
-    if isinstance(packages, str) or isinstance(jars, str):
-        raise Refused("packages and jars are lists", 'write jars=["mine.jar"]')
+    for what, given, example in (("packages", packages, "group:artifact:version"), ("jars", jars, "mine.jar")):
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            raise Refused(f"{what} must be a list, not {given!r}", f'write {what}=["{example}"]')
     coordinates, files = list(packages), [_jar(one) for one in jars]
     for one in coordinates:
         if not isinstance(one, str) or not _PACKAGE.fullmatch(one):

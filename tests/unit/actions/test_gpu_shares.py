@@ -42,6 +42,12 @@ def test_bad_wishes(text: str, memory: str, says: str) -> None:
     assert no.value.exit_code == 2
 
 
+def test_a_number_and_another_count_are_not_guessed_at() -> None:
+    assert gpus.wish(gpu_shares.wish("2", 2, "")) == GpuWish(2)
+    with pytest.raises(SpecError, match="2 GPUs, and --count 5"):
+        gpu_shares.wish("2", 5, "")
+
+
 @pytest.mark.parametrize(
     ("text", "at"),
     [

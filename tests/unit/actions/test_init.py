@@ -29,6 +29,12 @@ def test_a_course_file_that_is_there_stays(tmp_path: Path) -> None:
     assert not (tmp_path / "roster.csv").exists()
 
 
+def test_a_file_in_the_folder_s_place(tmp_path: Path) -> None:
+    (tmp_path / "ml").write_text("mine")
+    with pytest.raises(OccamError, match="cannot write: Not a directory"):
+        start(tmp_path / "ml", "machine")
+
+
 def test_a_roster_that_is_there_is_used(tmp_path: Path) -> None:
     (tmp_path / "roster.csv").write_text("username\ncarla\n")
     made = start(tmp_path, "machine", "ml")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from occamctl.actions import roster_file
+from occamctl.actions.users import person
 from occamctl.errors import SpecError
 from occamctl.spec import roster
 from occamctl.spec.course import Student
@@ -91,3 +92,13 @@ def test_drop_leaves_a_broken_roster_alone(tmp_path):
     with pytest.raises(SpecError):
         roster_file.drop(path, "anna")
     assert path.read_text() == 'username,name\nanna,"A\n'
+
+
+@pytest.mark.parametrize(
+    ("wrong", "fix"),
+    [({"username": "José"}, "letters, digits and"), ({"username": "anna", "group": "student"}, "it is a role")],
+)
+def test_who_cannot_be_added_is_told_what_could_be(wrong: dict[str, str], fix: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        person(**wrong)
+    assert fix in caught.value.fix

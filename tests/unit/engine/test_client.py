@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from docker.errors import APIError
+from docker.errors import APIError, DockerException
 
 from occamctl.engine.client import speaking_to
-from occamctl.errors import EngineError
+from occamctl.errors import EngineError, HostError
 
 NO_SWARM = (
     'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm '
@@ -24,3 +24,12 @@ def test_an_engine_without_a_swarm_has_no_course() -> None:
 def test_any_other_refusal_is_quoted() -> None:
     with pytest.raises(EngineError, match="node1: the engine refused: no space left on device"), speaking_to("node1"):
         raise APIError("500 Server Error", explanation="no space left on device")
+
+
+def test_what_we_said_on_the_way_to_the_engine_is_said() -> None:
+    """The SDK wraps whatever is raised while it connects."""
+    wrapped = DockerException("Error while fetching server API version: ...")
+    wrapped.__context__ = wrong = HostError("the sudo password is wrong", where="node1", fix="see ssh.sudo_password")
+    with pytest.raises(HostError) as said, speaking_to("node1"):
+        raise wrapped
+    assert said.value is wrong

@@ -30,6 +30,7 @@ from .test_sight import task
 GIB = 1 << 30
 A100 = Gpu("GPU-a", "NVIDIA A100-SXM4-40GB", 40 * GIB)
 T4 = Gpu("GPU-t", "Tesla T4", 16 * GIB)
+LENT = {"a": ["GPU-a", "GPU-t"]}
 PLAIN, PHD = Rights(Limits()), Rights(Limits(), groups=("phd",))
 
 
@@ -46,6 +47,7 @@ class Imagined:
         self.ledger = Ledger("ml", Worker(1, 2 * GIB), quotas, lambda: self.now)
         self.stopped: list[str] = []
         self.out: list[tuple[str, str, str]] = []
+        self.replaced: list[str] = []
         self.away = False
         self.gpus = self.clusters = self.notebooks = self.hub = self
         self.pool = ThreadPoolExecutor(1)
@@ -66,11 +68,13 @@ class Imagined:
     def make_way(self, cluster: Any) -> int:
         return len(self.ledger.gpus.take_reserved(cluster))
 
-    def take_out(self, node: str, uuid: str, why: str) -> list[str]:
+    def take_out(self, node: str, uuid: str, why: str) -> None:
         self.out.append((node, uuid, why))
-        return ["GPU-t"] if len(self.out) == 1 else []
 
-    def without_gpu(self, cluster: Any, uuid: str, why: str) -> None: ...
+    def without_gpu(self, cluster: Any, uuid: str, why: str) -> None:
+        self.replaced.append(uuid)
+        broken = [one.number for one in cluster.executors.values() if any(gpu.uuid == uuid for gpu in one.gpus)]
+        self.ledger.take_out(cluster, broken)
 
     async def stop_server(self, owner: str) -> None:
         if self.away:
@@ -230,14 +234,24 @@ def test_a_gpu_that_is_broken_twice_in_a_row_is_taken_out_and_told_once(world: I
     run(world, "anna", 3600)
     care, broken = care_of(world), [Heard("a", {}, {"GPU-t": "Xid 79: it has fallen off the bus"})]
     for heard in (broken, [Heard("a")], broken):
-        asyncio.run(care._broken(heard))
+        asyncio.run(care._broken(heard, LENT))
     assert world.out == []
     for _ in range(2):
-        asyncio.run(care._broken(broken))
+        asyncio.run(care._broken(broken, LENT))
     assert len(world.out) == 2
     assert [one.text for one in world.ledger.gpus.notices("anna")] == [
         "Your GPU GPU-t is out of service: Xid 79: it has fallen off the bus. Release it to get another one."
     ]
+
+
+@pytest.mark.parametrize("trouble", ["GPU-t", "*"])
+def test_a_worker_whose_gpu_was_taken_out_by_an_earlier_gateway_is_replaced(world: Imagined, trouble: str) -> None:
+    asked = facts(wanted=1).with_gpus(GpuWish(model="T4"))
+    world.ledger.admit(asked, PLAIN, rooms, None)
+    care, broken = care_of(world), [Heard("a", {}, {trouble: "the driver hangs"})]
+    for _ in range(3):
+        asyncio.run(care._broken(broken, LENT))
+    assert world.replaced == ["GPU-t"], "once, and without being the one who took it out"
 
 
 @pytest.mark.parametrize(

@@ -107,8 +107,17 @@ def test_a_refusal_names_groups_and_to_admins_people(ledger: Ledger) -> None:
     with pytest.raises(DoesNotFit) as no:
         ledger.gpus.assign("bob", ONE, None, STUDENT, rooms, home="a")
     assert no.value.what == "1 GPU is not free on host-a: group phd holds 2 A100-SXM4-40GB until 14:00 UTC"
+    assert no.value.fix == "ask again then"
     with pytest.raises(DoesNotFit, match="anna holds 2 A100-SXM4-40GB until 14:00 UTC"):
         ledger.gpus.assign("bob", ONE, None, STUDENT, rooms, home="a", named=True)
+
+
+def test_a_then_is_one_of_the_gpus_that_are_asked_for(ledger: Ledger) -> None:
+    ledger.gpus.assign("anna", GpuWish(2, model="A100"), None, PHD, rooms)
+    ledger.gpus.assign("carla", GpuWish(model="T4"), HOUR, PHD, rooms)
+    with pytest.raises(DoesNotFit, match=r"holds 2 A100-SXM4-40GB \(") as no:
+        ledger.gpus.assign("bob", GpuWish(model="A100"), None, STUDENT, rooms)
+    assert no.value.fix == "ask again later"
 
 
 def test_a_quota_counts_notebooks_and_executors(ledger: Ledger) -> None:

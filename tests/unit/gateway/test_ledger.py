@@ -77,8 +77,8 @@ def test_workers_are_placed_and_counted(ledger: Ledger) -> None:
     ("more", "limit", "says"),
     [
         (facts(name="two", wanted=3), 4, "3 workers are over the quota of 4, 2 held by other clusters; 2 would do"),
-        (facts(name="two", wanted=1, cores=2), 3, "1 workers that count 2 each are over the quota of 3"),
-        (facts(name="two", wanted=1, memory=5 * GIB), 4, "1 workers that count 3 each are over the quota of 4"),
+        (facts(name="two", wanted=1, cores=2), 3, "1 worker that counts 2 is over the quota of 3"),
+        (facts(name="two", wanted=1, memory=5 * GIB), 4, "1 worker that counts 3 is over the quota of 4"),
     ],
 )
 def test_over_quota_says_what_would_do(ledger: Ledger, more: Facts, limit: int, says: str) -> None:

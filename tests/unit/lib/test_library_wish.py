@@ -126,6 +126,22 @@ def test_libraries_become_settings_of_spark(tmp_path: Path) -> None:
     assert asked.request("10.0.0.5", 20001, 20002, "")["gpu"] == 1
 
 
+@pytest.mark.parametrize(
+    ("more", "example"),
+    [
+        ({"conf": ["spark.sql.ansi.enabled"]}, "conf={"),
+        ({"conf": {1: 2}}, "conf={"),
+        ({"packages": "a:b:c"}, "packages=["),
+        ({"packages": None}, "packages=["),
+        ({"jars": 5}, "jars=["),
+    ],
+)
+def test_what_is_of_the_wrong_kind_is_refused_with_an_example(more: dict[str, object], example: str) -> None:
+    with pytest.raises(Refused) as caught:
+        wish(**more)
+    assert example in caught.value.fix
+
+
 @pytest.mark.parametrize("more", [{"jars": ["/nowhere.jar"]}, {"jars": "a.jar"}, {"packages": ["a:b"]}, {"gpu": -1}])
 def test_libraries_that_cannot_be_are_refused(more: dict[str, object]) -> None:
     with pytest.raises(Refused):

@@ -65,48 +65,27 @@ def test_arrays_have_a_limit_and_every_rank_a_row() -> None:
     preflight.arrays(1 << 20)
     with pytest.raises(Refused, match="Parquet"):
         preflight.arrays(GIB)
-    with pytest.raises(Refused, match="1 row for 2 workers"):
+    with pytest.raises(Refused, match="1 row for 2 workers\n  → workers=1"):
         preflight.rows(1, 2)
+    with pytest.raises(Refused, match="the validation data has no rows"):
+        preflight.rows(0, 1, "validation data")
 
 
-# Callbacks -----------------------------------------------------------------------------------------------------------
+def test_class_weights_are_by_number_and_not_beside_weights_of_rows() -> None:
+    assert preflight.class_weights(None, rows_weighted=True) == {}
+    assert preflight.class_weights({0: 1, 1: 5}, rows_weighted=False) == {0: 1.0, 1: 5.0}
+    with pytest.raises(Refused, match="one of both"):
+        preflight.class_weights({0: 1}, rows_weighted=True)
+    for wrong in ([1, 5], {"signal": 2}):
+        with pytest.raises(Refused, match="by its number"):
+            preflight.class_weights(wrong, rows_weighted=False)
 
 
-class Callback:
-    """As Keras' base class."""
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None: ...
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None: ...
-
-
-class Mine(Callback):
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None: ...
-
-
-class EveryBatch(Callback):
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None: ...
-
-
-def test_callbacks_are_those_that_can_be_called_between_epochs() -> None:
-    mine = Mine()
-    assert preflight.callbacks([mine], Callback) == [mine]
-    with pytest.raises(Refused, match="EveryBatch has on_train_batch_end"):
-        preflight.callbacks([mine, EveryBatch()], Callback)
-    late = Mine()
-    late.on_train_batch_end = print  # type: ignore[assignment]
-    with pytest.raises(Refused, match="Mine has on_train_batch_end"):
-        preflight.callbacks([late], Callback)
-    with pytest.raises(Refused, match="no callback"):
-        preflight.callbacks([print], Callback)
-
-
-def test_kerass_checkpoint_serves_unless_it_counts_batches() -> None:
-    checkpoint: Any = type("ModelCheckpoint", (EveryBatch,), {"__module__": "keras.src.callbacks"})()
-    checkpoint.save_freq = "epoch"
-    assert preflight.callbacks([checkpoint], Callback) == [checkpoint]
-    checkpoint.save_freq = 100
-    with pytest.raises(Refused, match='save_freq="epoch"'):
-        preflight.callbacks([checkpoint], Callback)
+@pytest.mark.parametrize(("retries", "timeout"), [(-1, 300), (True, 300), (1.5, 300), (1, 0)])
+def test_how_long_it_waits_is_a_number_that_makes_sense(retries: Any, timeout: float) -> None:
+    preflight.patience(0, 0.5)
+    with pytest.raises(Refused, match="must be"):
+        preflight.patience(retries, timeout)
 
 
 # Columns -------------------------------------------------------------------------------------------------------------
@@ -134,7 +113,7 @@ def test_columns_are_chosen_by_name_or_all_that_are_left() -> None:
     ("features", "label", "weight", "words"),
     [
         (None, "label", None, r"'who' holds text, .*\n  → .*StringIndexer"),
-        (None, "y", None, r"no column 'y'; there are pt, image"),
+        (None, "y", None, r"the data has no column 'y'; it has pt, image"),
         (["label"], "label", None, "both feature and label"),
         (["pt"], "label", "image", "one number for each row"),
     ],

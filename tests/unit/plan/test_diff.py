@@ -8,8 +8,8 @@ import pytest
 
 from occamctl.plan import steps
 from occamctl.plan.diff import diff, first_stage
-from occamctl.plan.seen import Observed, SeenCluster, SeenHost, SeenService
-from occamctl.plan.wanted import Account, Tags, front_label, want
+from occamctl.plan.seen import Observed, SeenCluster, SeenData, SeenHost, SeenService
+from occamctl.plan.wanted import Account, Data, Tags, front_label, want
 from occamctl.spec.course import Course
 
 TAGS = Tags("occam/hub:1", "occam/notebook:1")
@@ -51,6 +51,14 @@ def test_a_bare_course_needs_everything_in_the_order_of_the_stages():
     absent = (steps.Stage.GPUS, steps.Stage.MATERIAL)
     assert order[:5] == [stage for stage in steps.Stage if stage not in absent][:5], "no host has a GPU"
     assert {step.host for step in first_stage(planned)} == {"a", "b", "c"}
+
+
+def test_hosts_meet_at_the_addresses_that_the_course_file_says():
+    hosts = [{"hostname": "a", "address": "10.0.0.1"}, {"hostname": "b", "address": "10.0.0.2"}, "c"]
+    wanted = want(COURSE.model_validate({"version": 1, "course": "ml", "hosts": hosts}), TAGS)
+    planned = diff(wanted, Observed(hosts={name: SeenHost(name) for name in wanted.hosts}))
+    meeting = [step for step in planned if isinstance(step, steps.FormSwarm | steps.JoinSwarm)]
+    assert [(step.host, step.address) for step in meeting] == [("a", "10.0.0.1"), ("b", "10.0.0.2"), ("c", "c")]
 
 
 @pytest.mark.parametrize(
@@ -135,3 +143,37 @@ def test_secrets_show_in_no_repr():
     from occamctl.plan.desired import Secret
 
     assert "hidden" not in repr(Secret("name", b"hidden", {}))
+
+
+OLD, NEW = SeenData("v1", "aa", "HIGGS.csv.gz"), SeenData("v2", "bb", "https://x.org/HIGGS.csv.gz")
+FETCH, SEND = "data set higgs from HIGGS.csv.gz", "data set higgs as {} has it"
+
+
+@pytest.mark.parametrize(
+    ("sha256", "there", "planned"),
+    [
+        ("", {}, [("a", FETCH)]),
+        ("", {"a": OLD, "b": OLD, "c": OLD}, []),
+        ("", {"a": OLD, "b": OLD}, [("c", SEND.format("a"))]),
+        ("", {"b": OLD}, [("a", SEND.format("b")), ("c", SEND.format("b"))]),
+        ("", {"a": OLD, "b": NEW, "c": OLD}, [("b", SEND.format("a"))]),
+        ("", {"a": NEW, "b": NEW, "c": NEW}, [("a", FETCH)]),
+        ("bb", {"a": NEW, "b": NEW, "c": NEW}, []),
+        ("bb", {"a": OLD, "b": OLD, "c": OLD}, [("a", FETCH)]),
+        ("bb", {"a": OLD, "b": NEW}, [("a", SEND.format("b")), ("c", SEND.format("b"))]),
+    ],
+)
+def test_a_declared_set_comes_to_every_host_as_one_of_them_has_it(sha256, there, planned):
+    seen = complete()
+    hosts = {
+        name: replace(one, data={"higgs": there[name]} if name in there else {}) for name, one in seen.hosts.items()
+    }
+    wanted = replace(WANT, data=(Data("higgs", "HIGGS.csv.gz", sha256),))
+    assert [(step.host, step.what) for step in diff(wanted, replace(seen, hosts=hosts))] == planned
+
+
+def test_data_comes_after_everything_that_people_need_to_work():
+    wanted = replace(WANT, data=(Data("higgs", "HIGGS.csv.gz"),))
+    planned = diff(wanted, Observed(hosts={name: SeenHost(name) for name in WANT.hosts}))
+    assert planned[-1].what == FETCH
+    assert first_stage(planned)[0].stage is steps.Stage.SWARM

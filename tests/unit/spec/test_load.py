@@ -59,10 +59,34 @@ notebook: {cpu_limit: 1.5, mem_limit: 512M, idle_timeout: 0}
         ("hosts: [n1, {hostname: }]\n", "occam.yaml:3:14", "hosts[1].hostname: has no value", ""),
         ("hosts: [a, b, A]\n", "occam.yaml:3:15", "hosts[2]: A is there twice", "first in line 3"),
         (
+            "hosts: [{hostname: n1, gpus: [A100]}]\n",
+            "occam.yaml:3:24",
+            "hosts[0].gpus: 'A100' is not the UUID of a GPU, such as GPU-…",
+            "see: nvidia-smi -L",
+        ),
+        (
             "hosts: [ops@n1]\n",
             "occam.yaml:3:9",
             "hosts[0]: 'ops@n1' is not a host name",
             "write user: beside hostname:",
+        ),
+        (
+            "hosts: ['n1:22']\n",
+            "occam.yaml:3:9",
+            "hosts[0]: 'n1:22' is not a host name",
+            "write port: beside hostname:",
+        ),
+        (
+            "hosts: [{hostname: n1, address: eth1}]\n",
+            "occam.yaml:3:24",
+            "hosts[0].address: 'eth1' is not an IPv4 address",
+            "such as 10.0.0.2; leave it away and it is found out",
+        ),
+        (
+            "hosts: [{hostname: n1, gpus: [0]}]\n",
+            "occam.yaml:3:24",
+            "hosts[0].gpus: '0' is not the UUID of a GPU, such as GPU-…",
+            "see: nvidia-smi -L",
         ),
         (
             "hosts: ['-oProxyCommand=x']\n",
@@ -219,6 +243,13 @@ def test_everything_wrong_is_told_in_the_order_of_the_file() -> None:
 def test_a_wrong_item_keeps_the_number_of_those_behind_it() -> None:
     errors = wrong("spark: {clusters: [{name: X}, {name: y, workers: 40}]}\n")
     assert [error.what.split(":")[0] for error in errors] == ["spark.clusters[0].name", "spark.clusters[1].workers"]
+
+
+def test_a_variable_within_braces_needs_quotes() -> None:
+    (error,) = wrong("ssh: {sudo_password: ${SUDO_PASSWORD}}\n")
+    assert error.where == "occam.yaml:3:23"
+    assert error.fix == 'within { } and [ ] a variable stands in quotes: "${NAME}"'
+    assert wrong("hub: {port: 1\n")[0].fix == ""
 
 
 def test_secrets_from_the_environment_are_not_shown() -> None:
@@ -383,3 +414,33 @@ def test_a_wrong_term_says_what_is_wrong(term, what):
     with pytest.raises(SpecError) as refused:
         load_text(f"version: 1\ncourse: a\nterm: {term}\n")
     assert what in str(refused.value)
+
+
+def test_data_sets_have_a_source_that_may_be_shown(tmp_path: Path) -> None:
+    (tmp_path / "occam.yaml").write_text(
+        HEAD
+        + """data:
+  - {name: higgs, source: uci/HIGGS.csv.gz}
+  - {name: trips-2013, source: "https://me:secret@data.example.org/t/trips.csv?key=secret"}
+"""
+    )
+    first, second = load(tmp_path / "occam.yaml").data
+    assert first.source == str(tmp_path / "uci" / "HIGGS.csv.gz")
+    assert (first.shown, second.shown) == ("HIGGS.csv.gz", "https://data.example.org/t/trips.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "what"),
+    [
+        ("data: [{name: Big Data, source: x.csv}]", "data[0].name", "cannot be a data set's name"),
+        ("data: [{name: .incoming, source: x.csv}]", "data[0].name", "cannot be a data set's name"),
+        ("data: [{name: x, source: s3://bucket/x}]", "data[0].source", "neither a path nor an address"),
+        ("data: [{name: x, source: x.csv, sha256: abc}]", "data[0].sha256", "not a SHA-256"),
+        ("data: [{name: x}]", "data[0].source", "is missing"),
+        ("data: [{name: x, source: a}, {name: x, source: b}]", "data[1].name", "is there twice"),
+    ],
+)
+def test_a_wrong_data_set_says_what_is_wrong(text: str, where: str, what: str) -> None:
+    (error,) = wrong(text)
+    assert error.what.startswith(where), error.what
+    assert what in error.what

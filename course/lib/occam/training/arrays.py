@@ -26,7 +26,10 @@ def taken(data: tuple[Any, ...]) -> Arrays:
     found = {name: _numbers(name, one) for name, one in zip("xyw", data, strict=False)}
     lengths = {name: len(one) for name, one in found.items()}
     if len(set(lengths.values())) != 1:
-        raise Refused(f"x and y have not the same number of rows: {', '.join(map(str, lengths.values()))}")
+        raise Refused(
+            f"{' and '.join(lengths)} have not the same number of rows: {', '.join(map(str, lengths.values()))}",
+            "give a row of each for every event",
+        )
     return found
 
 
@@ -53,7 +56,9 @@ def of_rank(rank: int, part: str, arrays: Arrays, layout: Layout, order: Permuta
 def _numbers(name: str, one: Any) -> Any:
     array = np.asarray(one)
     if array.dtype.kind not in "fiub" or not array.ndim:
-        raise Refused(f"{name} holds {array.dtype}, and a network takes numbers")
+        raise Refused(
+            f"{name} holds {array.dtype}, and a network takes numbers", "make it numbers: x.astype('float32')"
+        )
     if array.dtype.kind in "fb" or name == "w":
         return array.astype(np.float32, copy=False)
     return array

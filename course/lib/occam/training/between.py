@@ -5,39 +5,43 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import keras
-
-from occam.training import network, preflight
+from occam.training import dialects, hooks, network
 from occam.training.wire import State
 
 
-def checked(callbacks: Iterable[Any]) -> list[Any]:
-    """Raises Refused for callbacks that cannot be called between epochs."""
-    return preflight.callbacks(callbacks, keras.callbacks.Callback)
+def checked(callbacks: Iterable[Any], model: Any) -> list[Any]:
+    """Raises Refused for callbacks that cannot be called between epochs, or are not of this model's Keras."""
+    dialect = dialects.of(model)
+    assert dialect is not None
+    return hooks.checked(callbacks, dialect.library.callbacks.Callback, dialect.name)
 
 
 class Between:
     """What callbacks change, weights, learning rate or that it shall end, goes to all ranks."""
 
     def __init__(self, model: Any, callbacks: Iterable[Any], epochs: int, steps: int) -> None:
-        self.model = model
-        self._history = keras.callbacks.History()  # the last one: it has what the others add
-        self._list = keras.callbacks.CallbackList(
-            [*callbacks, self._history], model=model, verbose=0, epochs=epochs, steps=steps
-        )
+        dialect = dialects.of(model)
+        assert dialect is not None
+        self.model, self._keras = model, dialect
+        kinds = dialect.library.callbacks
+        self._history = kinds.History()  # the last one: it has what the others add
+        self._list = kinds.CallbackList([*callbacks, self._history], model=model, verbose=0, epochs=epochs, steps=steps)
         model.stop_training = False
 
-    def begin(self) -> None:
+    def begin(self) -> int:
+        """Epochs that are over already, of which BackupAndRestore knows. Callbacks may change the weights."""
+        self.model._initial_epoch = None
         self._list.on_train_begin()
+        return int(self.model._initial_epoch or 0)
 
     def before(self, epoch: int) -> float | None:
         """The learning rate to train this epoch with; None when a schedule makes it."""
         self._list.on_epoch_begin(epoch)
-        return network.rate(self.model)
+        return self._keras.rate(self.model.optimizer)
 
     def after(self, epoch: int, logs: dict[str, float], state: State) -> State | None:
         """Give the callbacks the epoch's weights and figures. The weights, if a callback changed them."""
-        rate = network.rate(self.model)
+        rate = self._keras.rate(self.model.optimizer)
         network.take(self.model, state)
         if rate is not None:
             self.model.optimizer.learning_rate = rate

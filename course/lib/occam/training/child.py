@@ -1,8 +1,8 @@
 """The process of one rank: `python -m occam.training.child`, started anew by each task of the barrier stage.
 
-TensorFlow's collectives can be started once in a process, and only before anything else, while Spark uses its Python
-workers again; and a process of its own can be ended at any moment. It ends with its parent (PR_SET_PDEATHSIG) and with
-the notebook's end of the connection: nothing trains on that nobody waits for.
+TensorFlow's threads and collectives can be set up once in a process, and only before anything else, while Spark uses
+its Python workers again; and a process of its own can be ended at any moment. It ends with its parent
+(PR_SET_PDEATHSIG) and with the notebook's end of the connection: nothing trains on that nobody waits for.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 
 from occam.training import wire
 from occam.training.plan import Go, Order, Plan
+from occam.training.ring import LostRank, Ring
 
 _DIE_WITH_PARENT = 1
 """PR_SET_PDEATHSIG, prctl(2)."""
@@ -59,7 +60,7 @@ def main() -> None:
     try:
         _work(order, line, Words(line))
     except Exception as error:  # noqa: BLE001  the edge of this process: whatever it is, the notebook must hear of it
-        if _is_of_the_sum(error):
+        if _lost_another(error):
             line.say(wire.Alone())
             os._exit(ALONE)
         line.say(wire.Failed(_in_short(error), traceback.format_exc()))
@@ -68,9 +69,11 @@ def main() -> None:
     os._exit(0)
 
 
-def _is_of_the_sum(error: Exception) -> bool:
-    """TensorFlow has no error class of its own for a collective operation whose other end is gone."""
-    return type(error).__module__.startswith("tensorflow.") and "ollective" in str(error)
+def _lost_another(error: Exception) -> bool:
+    """In a graph our own error is one of TensorFlow's, and that of its collective has no class of its own."""
+    text = str(error)
+    of_the_sum = type(error).__module__.startswith("tensorflow.") and ("ollective" in text or "LostRank" in text)
+    return of_the_sum or isinstance(error, LostRank)
 
 
 def _in_short(error: Exception, most: int = 300) -> str:
@@ -94,11 +97,11 @@ def _work(order: Order, line: wire.Line, words: Words) -> None:
     words.now = "meeting the other ranks"
     tf.config.threading.set_intra_op_parallelism_threads(go.threads)
     tf.config.threading.set_inter_op_parallelism_threads(go.threads)
-    meeting = _meet(order, go)
+    ring, meeting = _meet(order, go)
     from occam.training.rank import Rank
 
     words.now = "building the network"
-    rank = Rank(order, line, words)
+    rank = Rank(order, line, words, ring)
     rank.take_rows()
     words.now = "waiting for the notebook"
     while True:
@@ -109,15 +112,18 @@ def _work(order: Order, line: wire.Line, words: Words) -> None:
     del meeting
 
 
-def _meet(order: Order, go: Go) -> Any:
-    """Start the collectives: the strategy does that, and is used for nothing else. It must live as long as they do."""
+def _meet(order: Order, go: Go) -> tuple[Ring | None, Any]:
+    """What ranks on CPUs sum with, or what must live as long as TensorFlow's collectives do."""
     if len(go.peers) == 1:
-        return None
+        return None, None
+    if not order.plan.gpus:
+        return Ring(go.peers, order.rank, order.plan.key), None
     import tensorflow as tf
 
+    # The strategy starts the collectives, and is used for nothing else.
     who = {"cluster": {"worker": go.peers}, "task": {"type": "worker", "index": order.rank}}
     os.environ["TF_CONFIG"] = json.dumps(who)
-    return tf.distribute.MultiWorkerMirroredStrategy()
+    return None, tf.distribute.MultiWorkerMirroredStrategy()
 
 
 if __name__ == "__main__":

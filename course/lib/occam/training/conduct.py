@@ -21,23 +21,24 @@ REPLACED = 45.0
 
 
 class Training:
-    """`slots` counts the ranks that the cluster has room for now."""
+    """`slots` counts the ranks that the cluster has room for now; `began` is when the student called."""
 
     def __init__(
-        self, spark: Any, plan: Plan, source: Source, between: Between, bar: Bar, slots: Callable[[], int]
+        self, spark: Any, plan: Plan, source: Source, between: Between, bar: Bar, slots: Callable[[], int], began: float
     ) -> None:
         self._spark, self._plan, self._source = spark, plan, source
         self._between, self._bar, self._slots = between, bar, slots
         self._workers, self._rows = plan.workers, plan.layouts[TRAIN].rows
         self.result = Result(model=between.model, workers=self._workers, rows=self._rows)
-        self._state = network.state(between.model)
-        self._began = time.monotonic()
+        self._first = 0
+        self._began = began
         self._since, self._before = 0.0, 0
 
     def run(self, epochs: int, retries: int, timeout: float) -> Result:
         """Raises TrainingFailed; an interrupt ends it, with all ranks."""
         self._epochs, self._timeout = epochs, timeout
-        self._between.begin()
+        self._first = self._between.begin()
+        self._state = network.state(self._between.model)
         try:
             while not self._attempt(retries):
                 retries -= 1
@@ -67,7 +68,7 @@ class Training:
                     f"{lost}, and it was tried again before" if self.result.resumed else str(lost),
                     "occam.train(…) again, perhaps with larger workers: spark.cluster.logs() has their last words",
                 ) from None
-            self._bar.say(f"{lost}: beginning again after epoch {self.result.epochs}")
+            self._bar.say(f"{lost}: beginning again after epoch {self._done}")
             return False
 
     def _meet(self, ranks: Ranks) -> None:
@@ -85,8 +86,7 @@ class Training:
 
     def _train(self, ranks: Ranks) -> None:
         state: wire.State | None = self._state
-        while self.result.epochs < self._epochs and not self.result.stopped:
-            epoch = self.result.epochs
+        while (epoch := self._done) < self._epochs and not self.result.stopped:
             rate = self._between.before(epoch)
             ranks.say(wire.Train(epoch, rate, state))
             state = self._finish(epoch, self._epoch(ranks, epoch))
@@ -125,6 +125,11 @@ class Training:
         self.result.stopped = self._between.stop and epoch + 1 < self._epochs
         self._bar.epoch(epoch, logs, seconds, self._rows / seconds if seconds else 0)
         return changed
+
+    @property
+    def _done(self) -> int:
+        """Epochs that are over, with those of a training before whose backup a callback restored."""
+        return self._first + self.result.epochs
 
     def _await_workers(self) -> None:
         """Until there are enough again. Raises TrainingFailed."""

@@ -17,7 +17,6 @@ from pyspark.sql import functions as F
 
 from occam.errors import Refused
 from occam.training.columns import Choice, Column
-from occam.training.forms import Form
 from occam.training.order import Layout, Permutation
 
 _SETTINGS = {
@@ -58,21 +57,12 @@ def table(frame: Any, choice: Choice, *, from_file: bool) -> Table:
     return Table(named, dict(sorted((one["place"], one["count"]) for one in counted)), kept)
 
 
-def forms(frame: Any, choice: Choice) -> dict[str, Form]:
-    """How the rows look; columns that hold several numbers are as long as in the first row. Raises Refused."""
-    lengths = {}
-    if wanted := choice.lengths_wanted:
-        first = frame.select(*[_plain(one) for one in wanted]).first()
-        if first is None or any(one is None for one in first):
-            raise Refused(
-                "the data has no rows" if first is None else "the first row has nothing in some column (null)"
-            )
-        lengths = {one.name: len(first[number]) for number, one in enumerate(wanted)}
-    features = sum(lengths.get(one.name, 1) for one in choice.features)
-    labels = sum(lengths.get(one.name, 1) for one in choice.label)
-    one_label = len(choice.label) == 1 and not choice.label[0].several
-    found = {"x": Form("float32", (features,)), "y": Form(choice.label_kind, () if one_label else (labels,))}
-    return found | ({"w": Form("float32")} if choice.weight else {})
+def lengths(frame: Any, wanted: list[Column]) -> dict[str, int]:
+    """How many numbers the first row has in each of these columns. Raises Refused when it has none."""
+    first = frame.select(*[_plain(one) for one in wanted]).first()
+    if first is None or any(one is None for one in first):
+        raise Refused("the data has no rows" if first is None else "the first row has nothing in some column (null)")
+    return {one.name: len(first[number]) for number, one in enumerate(wanted)}
 
 
 def to_ranks(parts: list[tuple[Table, Layout, Permutation]]) -> Any:

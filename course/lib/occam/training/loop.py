@@ -2,8 +2,9 @@
 
 Synchronous data parallelism (Chen et al., Revisiting Distributed Synchronous SGD, arXiv:1604.00981): each rank computes
 the gradient of the mean loss over its slice of the global batch; the sum of these, each weighted by its share of the
-batch's rows, is the gradient over the whole batch. It is summed by ONE collective operation a step, over one vector
-that holds all gradients, the loss, and what layers such as BatchNormalization keep; then all do the same update.
+batch's rows, is the gradient over the whole batch. It is summed by ONE operation a step, over one vector that holds all
+gradients, the loss, and what layers such as BatchNormalization keep; then all do the same update. Ranks on CPUs sum
+around a ring of connections (ring.py), those on GPUs by TensorFlow's collective, which has the GPUs' own ways.
 
 The model is a plain one, outside of any strategy's scope: under MultiWorkerMirroredStrategy's, `fit` of Keras 3 raises.
 """
@@ -14,11 +15,12 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 
+from occam.training import dialects
 from occam.training.forms import Form
+from occam.training.ring import PATIENCE, Ring
 from occam.training.wire import State
 
 _GROUP, _STEP = 7001, 7101
@@ -40,16 +42,18 @@ class Network:
         rank: int = 0,
         workers: int = 1,
         weighted: bool = False,
+        ring: Ring | None = None,
     ) -> None:
-        keras.utils.set_random_seed(seed)
+        dialects.seed(seed)
         self.model = build()
-        self.forms, self._workers = forms, workers
-        if not self.model.built:
-            self.model.build((None, *forms["x"].shape))
+        dialect = dialects.of(self.model)
+        if dialect is None:
+            raise ValueError(f"build_model returned {type(self.model).__name__} here, and a model in the notebook")
+        self._keras, self.forms, self._workers, self._ring = dialect, forms, workers, ring
+        dialect.build(self.model, forms)
         self._optimizer = self.model.optimizer
-        self._scales = isinstance(self._optimizer, keras.optimizers.LossScaleOptimizer)
-        self._optimizer.build(self.model.trainable_variables)
-        self._differ_in_chance(rank)
+        self._scales = dialect.scales(self._optimizer)
+        dialect.differ_in_chance(self.model, seed, rank)
         self._moving = self._what_moves()
         self._step = self._compiled(
             self._train, ["x", "y", "w"] if weighted or "w" in forms else ["x", "y"], share=True
@@ -105,9 +109,9 @@ class Network:
 
     def _train(self, x: Any, y: Any, w: Any, share: Any) -> tuple[Any, Any, Any, Any]:
         with tf.GradientTape() as tape:
-            predicted = called(self.model, x, training=True)
-            loss = self.model.compute_loss(x=x, y=y, y_pred=predicted, sample_weight=w, training=True)
-            scaled = self._optimizer.scale_loss(loss)
+            predicted = self._keras.called(self.model, x, training=True)
+            loss = self._keras.loss(self.model, x, y, predicted, w, training=True)
+            scaled = self._keras.scaled(self._optimizer, loss)
         gradients = tape.gradient(scaled, self.model.trainable_variables)
         self.model.compute_metrics(x, y, predicted, sample_weight=w)
         whole, anywhere = self._apply(gradients, loss, share)
@@ -120,8 +124,8 @@ class Network:
         return self._apply(nothing, tf.zeros(()), tf.zeros(()))
 
     def _evaluate(self, x: Any, y: Any, w: Any) -> Any:
-        predicted = called(self.model, x, training=False)
-        loss = self.model.compute_loss(x=x, y=y, y_pred=predicted, sample_weight=w, training=False)
+        predicted = self._keras.called(self.model, x, training=False)
+        loss = self._keras.loss(self.model, x, y, predicted, w, training=False)
         self.model.compute_metrics(x, y, predicted, sample_weight=w)
         return loss
 
@@ -129,7 +133,7 @@ class Network:
         """The loss of the whole batch, and whether something in it is no finite number."""
         variables = self.model.trainable_variables
         if self._workers == 1:
-            self._optimizer.apply(gradients, variables)
+            self._keras.apply(self._optimizer, gradients, variables)
             return loss, self._is_broken([loss, *gradients])
         # A weight that the loss does not depend on has no gradient, on no rank; it takes its place all the same, for a
         # rank that waits cannot know.
@@ -138,37 +142,36 @@ class Network:
             tf.zeros(variable.shape, variable.dtype) if one is None else tf.convert_to_tensor(one)
             for one, variable in zip(gradients, variables, strict=True)
         ]
-        *summed, whole, broken = self._sum([*dense, *(one.value for one in self._moving), loss], share)
+        *summed, whole, broken = self._sum([*dense, *map(tf.convert_to_tensor, self._moving), loss], share)
         for variable, value in zip(self._moving, summed[len(dense) :], strict=True):
             variable.assign(value)
         reduced = [one if known else None for one, known in zip(summed[: len(dense)], there, strict=True)]
-        self._optimizer.apply(reduced, variables)
+        self._keras.apply(self._optimizer, reduced, variables)
         return whole, broken
 
     def _sum(self, tensors: list[Any], share: Any) -> list[Any]:
         """The sums over ranks of these tensors, each times its rank's share; and whether one of them is not finite."""
         wide = tf.float64 if any(one.dtype == tf.float64 for one in tensors) else tf.float32
         flat = tf.concat([tf.reshape(tf.cast(one, wide), [-1]) for one in tensors], 0) * tf.cast(share, wide)
-        total = tf.raw_ops.CollectiveReduceV2(
-            input=flat, group_size=self._workers, group_key=_GROUP, instance_key=_STEP, ordering_token=[],
-            merge_op="Add", final_op="Id", timeout_seconds=_TIMEOUT,
-        )  # fmt: skip
+        total = self._summed(flat)
         pieces = tf.split(total, [one.shape.num_elements() for one in tensors])
         summed = [tf.cast(tf.reshape(piece, one.shape), one.dtype) for piece, one in zip(pieces, tensors, strict=True)]
         return [*summed, self._is_broken([total])]
 
+    def _summed(self, vector: Any) -> Any:
+        """Over all ranks."""
+        if self._ring is None:
+            return tf.raw_ops.CollectiveReduceV2(
+                input=vector, group_size=self._workers, group_key=_GROUP, instance_key=_STEP, ordering_token=[],
+                merge_op="Add", final_op="Id", timeout_seconds=PATIENCE,
+            )  # fmt: skip
+        total = tf.numpy_function(self._ring.sum, [vector], vector.dtype)
+        total.set_shape(vector.shape)
+        return total
+
     def _is_broken(self, tensors: list[Any]) -> Any:
         """A scaled loss may give gradients that are not finite: its optimizer leaves such a step out."""
         return tf.constant(False) if self._scales else _broken(tensors)
-
-    # What differs between ranks, and must not, or should ------------------------------------------------------------
-
-    def _differ_in_chance(self, rank: int) -> None:
-        """Dropout and the like: with the same seed each rank would drop the same units of its slice."""
-        for variable in self.model.variables:
-            if "seed_generator" in variable.path:
-                seed, *rest = np.array(variable)
-                variable.assign(np.array([(int(seed) + 7919 * rank) % (1 << 32), *rest], np.uint32))
 
     def _what_moves(self) -> list[Any]:
         """What a forward pass changes, as BatchNormalization's moving averages, and not what is merely frozen."""
@@ -178,15 +181,11 @@ class Network:
         before = [np.array(one) for one in still]
         form = self.forms["x"]
         rows = np.random.default_rng(0).random((2, *form.shape)).astype(form.kind)
-        called(self.model, tf.constant(rows), training=True)
+        self._keras.called(self.model, tf.constant(rows), training=True)
         moved = [one for one, was in zip(still, before, strict=True) if not np.array_equal(np.array(one), was)]
         for one, was in zip(still, before, strict=True):
             one.assign(was)
         return moved
-
-
-_TIMEOUT = 120.0
-"""Seconds that a rank waits in a step for the others; the notebook ends the training before, if one is lost."""
 
 
 class Outcome(NamedTuple):
@@ -218,10 +217,6 @@ def digest(weights: list[Any]) -> str:
 def metric_variables(model: Any) -> list[Any]:
     """The states of the metrics that the student compiled; sums and counts, which add up over ranks."""
     return [variable for metric in model.metrics if metric.name != "loss" for variable in metric.variables]
-
-
-def called(model: Any, x: Any, *, training: bool) -> Any:
-    return model(x, training=training) if getattr(model, "_call_has_training_arg", True) else model(x)
 
 
 def _given(x: Any, y: Any, w: Any) -> list[Any]:

@@ -8,18 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 from pyspark import cloudpickle
 
 from occam.errors import Refused
+from occam.training import dialects
+from occam.training.dialects import Dialect
 from occam.training.forms import Form
-from occam.training.loop import called, digest, metric_variables
+from occam.training.loop import digest, metric_variables
 from occam.training.preflight import Size
 from occam.training.wire import Score, State
-
-_MEAN = "sum_over_batch_size"
 
 
 def pickled(build: Callable[[], Any]) -> bytes:
@@ -38,29 +37,40 @@ def pickled(build: Callable[[], Any]) -> bytes:
 
 def built(build: object, seed: int) -> Any:
     """What build_model returns here. Raises Refused when it is nothing that can be trained on several ranks."""
-    if not callable(build) or isinstance(build, keras.Model):
+    if not callable(build) or dialects.of(build) is not None:
         raise Refused(
             "build_model must be a function that returns a compiled Keras model",
             "def build_model(): …; return model; then occam.train(build_model, …)",
         )
-    keras.utils.set_random_seed(seed)
+    dialects.seed(seed)
     model = build()
-    if not isinstance(model, keras.Model):
-        raise Refused(
-            f"build_model returned {type(model).__name__}, and not a model of Keras 3", "return keras.Model(…)"
-        )
-    if not model.compiled or model.optimizer is None:
+    dialect = dialects.of(model)
+    if dialect is None:
+        raise Refused(f"build_model returned {type(model).__name__}, and not a model of Keras", "return keras.Model(…)")
+    _check(model, dialect)
+    return model
+
+
+def _check(model: Any, dialect: Dialect) -> None:
+    """Raises Refused."""
+    optimizer = model.optimizer
+    if not dialect.is_compiled(model) or optimizer is None:
         raise Refused("the model is not compiled", 'model.compile(optimizer="adam", loss=…), in build_model')
-    if type(model).train_step is not keras.Model.train_step:
+    if dialect.is_old(optimizer):
+        name = type(optimizer).__name__
+        raise Refused(f"tf_keras.optimizers.legacy.{name} is no longer kept up", f"tf_keras.optimizers.{name}")
+    if type(model).train_step is not dialect.library.Model.train_step:
         raise Refused(
             "the model has a train_step of its own, and occam.train has one for all ranks", "override compute_loss"
         )
-    if not isinstance(model.loss, (str, keras.losses.Loss)) and not inspect.isroutine(model.loss):
+    kinds = (str, dialect.library.losses.Loss)
+    if not isinstance(model.loss, kinds) and not inspect.isroutine(model.loss):
         raise Refused("the model has not one loss but several or none", "give it one output, and one loss")
-    reduction = getattr(model.loss, "reduction", _MEAN)
-    if reduction != _MEAN:
-        raise Refused(f"the loss has reduction={reduction!r}, and ranks add up means", f"reduction={_MEAN!r}")
-    return model
+    reduction = getattr(model.loss, "reduction", dialect.averages[-1])
+    if reduction not in dialect.averages:
+        raise Refused(
+            f"the loss has reduction={reduction!r}, and ranks add up means", f"reduction={dialect.averages[-1]!r}"
+        )
 
 
 def wanted_shape(model: Any) -> tuple[int | None, ...] | None:
@@ -77,15 +87,12 @@ def wanted_shape(model: Any) -> tuple[int | None, ...] | None:
 
 def rehearse(model: Any, forms: Mapping[str, Form]) -> Size:
     """One row of zeros through network, loss and metrics. Raises Refused with Keras' words when they do not fit."""
-    rows = {name: tf.zeros((1, *form.shape), form.kind) for name, form in forms.items()}
-    weight = tf.ones((1,)) if "w" in forms else None
+    dialect = dialects.of(model)
+    assert dialect is not None
     try:
-        predicted = called(model, rows["x"], training=False)
-        model.compute_loss(x=rows["x"], y=rows["y"], y_pred=predicted, sample_weight=weight, training=False)
-        model.compute_metrics(rows["x"], rows["y"], predicted, sample_weight=weight)
+        dialect.one_row(model, forms)
     except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
         raise Refused(f"the network does not take the data: {error}", _fits(forms)) from error
-    model.reset_metrics()
     model.optimizer.build(model.trainable_variables)
     return Size(_values(model.weights), _values(model.optimizer.variables))
 
@@ -111,14 +118,6 @@ def take(model: Any, state: State) -> None:
 
 def weights_digest(model: Any) -> str:
     return digest(model.get_weights())
-
-
-def rate(model: Any) -> float | None:
-    """The learning rate that callbacks may change; None when a schedule makes it."""
-    optimizer = model.optimizer
-    if isinstance(getattr(optimizer, "_learning_rate", None), keras.optimizers.schedules.LearningRateSchedule):
-        return None
-    return float(optimizer.learning_rate)
 
 
 def scores(model: Any, parts: Sequence[Score], *, loss_of_all: bool) -> dict[str, float]:

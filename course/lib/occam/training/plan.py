@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from occam.training.direct import Listing
 from occam.training.forms import TRAIN, Forms
 from occam.training.order import Layout
 
@@ -17,10 +18,12 @@ class Plan:
     build        the student's function, as cloudpickle wrote it
     forms        of one row
     layouts      of each part: train, and validation if there is one
-    from_spark   whether the rows come with the tasks; else the notebook sends them
+    from_spark   whether the tasks get the rows; else the notebook sends them
     versions     of the libraries in the notebook, which the workers' must be alike
     cores        of one executor
     gpus         whether each rank has the GPU of its task
+    names        of the features, one for each value of x, where they are columns
+    listings     of each part its files, when the tasks read them by themselves
     """
 
     address: tuple[str, int]
@@ -35,6 +38,8 @@ class Plan:
     cores: int
     gpus: bool
     class_weight: Mapping[int, float]
+    names: tuple[str, ...] = ()
+    listings: Mapping[str, Listing] = field(default_factory=dict)
 
     @property
     def workers(self) -> int:

@@ -5,9 +5,9 @@ Spark alone would try for ten minutes to start a barrier stage that has too few 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from numbers import Integral
 
 from occam import show
 from occam.errors import NotEnough, Refused
@@ -122,6 +122,14 @@ def memory(cluster: Workers, size: Size, row: int, share: int, ranks: int) -> No
         )
 
 
+def room(cluster: Workers, ranks: int) -> int:
+    """Bytes of rows that all ranks together can keep in memory, beside their networks; a guess on the safe side."""
+    if not cluster.memory:
+        return ranks * ARRAYS
+    here = -(-ranks // max(cluster.executors, 1))
+    return max(0, cluster.memory - cluster.heap - here * LIBRARIES) // 2 // here * ranks
+
+
 def arrays(amount: int) -> None:
     """Raises Refused when arrays are too large to be sent from the notebook."""
     if amount > ARRAYS:
@@ -133,43 +141,29 @@ def arrays(amount: int) -> None:
 
 def rows(number: int, workers: int, what: str = "data") -> int:
     """Raises Refused when there is less than a row for each rank."""
+    if not number:
+        raise Refused(f"the {what} has no rows", "look at what makes it: a filter, or a split, that leaves nothing")
     if number < workers:
-        raise Refused(f"the {what} has {show.plural(number, 'row')} for {show.plural(workers, 'worker')}")
+        raise Refused(
+            f"the {what} has {show.plural(number, 'row')} for {show.plural(workers, 'worker')}", f"workers={number}"
+        )
     return number
 
 
-_BATCH_HOOKS = tuple(
-    f"on_{what}batch_{when}" for what in ("", "train_", "test_", "predict_") for when in ("begin", "end")
-)
-BETWEEN_EPOCHS = ("ModelCheckpoint", "TensorBoard", "TerminateOnNaN")
-"""Keras' own that have such hooks and serve without them, with their usual settings."""
+def class_weights(given: object, *, rows_weighted: bool) -> dict[int, float]:
+    """A weight for each class. Raises Refused."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping) or not all(isinstance(one, Integral) for one in given):
+        raise Refused("class_weight is a weight for each class, by its number", "class_weight={0: 1.0, 1: 5.0}")
+    if given and rows_weighted:
+        raise Refused("rows have weights, and so have classes: Keras takes one of both", "leave one away")
+    return {int(one): float(weight) for one, weight in given.items()}
 
 
-def callbacks(given: Iterable[Any], base: type) -> list[Any]:
-    """Those that can be called between epochs, of Keras' class `base`. Raises Refused for the others, with why."""
-    taken = list(given)
-    for one in taken:
-        name = type(one).__name__
-        if not isinstance(one, base):
-            raise Refused(f"{one!r} is no callback of Keras", "callbacks are objects of keras.callbacks.Callback")
-        if name in BETWEEN_EPOCHS and type(one).__module__.startswith("keras."):
-            often = [getattr(one, key, "epoch") for key in ("save_freq", "update_freq")]
-            if often != ["epoch", "epoch"]:
-                raise Refused(
-                    f"{name} wants to be called every few batches, and callbacks are called between epochs only",
-                    'save_freq="epoch", or update_freq="epoch"',
-                )
-            continue
-        hooks = [hook for hook in _BATCH_HOOKS if _own(one, hook, base)]
-        if hooks:
-            raise Refused(
-                f"the callback {name} has {hooks[0]}, and callbacks are called in the notebook, between epochs: batches"
-                " are trained on the workers",
-                "use on_epoch_begin and on_epoch_end",
-            )
-    return taken
-
-
-def _own(one: Any, hook: str, base: type) -> bool:
-    mine = getattr(type(one), hook, None)
-    return hook in vars(one) or mine is not getattr(base, hook, None)
+def patience(retries: object, timeout: float) -> None:
+    """How often it may begin again, and seconds in which nothing moves. Raises Refused."""
+    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+        raise Refused(f"retries must be a whole number of at least 0, not {retries!r}")
+    if not timeout > 0:
+        raise Refused(f"timeout must be more than 0 seconds, not {timeout!r}")

@@ -11,11 +11,12 @@ from occam.training import wire
 from occam.training.forms import TRAIN, VALIDATION
 from occam.training.loop import Network
 from occam.training.order import shuffled
-from occam.training.shard import Files, Shard, by_class
+from occam.training.shard import Files, Shard, by_class, unfit
 
 if TYPE_CHECKING:
     from occam.training.child import Words
     from occam.training.plan import Order
+    from occam.training.ring import Ring
 
 TELL = 0.3
 """Seconds between two words about how far it is."""
@@ -24,7 +25,7 @@ TELL = 0.3
 class Rank:
     """Raises what the student's build_model raises."""
 
-    def __init__(self, order: Order, line: wire.Line, words: Words) -> None:
+    def __init__(self, order: Order, line: wire.Line, words: Words, ring: Ring | None) -> None:
         self._plan, self._rank, self._line, self._words = order.plan, order.rank, line, words
         self._files = Files(order.files)
         plan = order.plan
@@ -35,6 +36,7 @@ class Rank:
             rank=order.rank,
             workers=plan.workers,
             weighted=bool(plan.class_weight),
+            ring=ring,
         )
         self._shards: dict[str, Shard] = {}
 
@@ -75,12 +77,13 @@ class Rank:
         for done, batch in enumerate(shuffled(layout.full, layout.batches, epoch, seed)):
             first, last = layout.slice(self._rank, batch)
             size = layout.size(batch)
-            came = self._network.train(*self._rows(shard, first, last), (last - first) / size)
+            rows = self._rows(shard, first, last)
+            came = self._network.train(*rows, (last - first) / size)
             sums.add(came.whole, size, last - first)
             if came.anywhere:
                 # Everybody has the same sum and stops here; who says so is where it came from.
                 if came.here:
-                    self._line.say(wire.NotFinite(epoch, done + 1, came.mine))
+                    self._line.say(wire.NotFinite(epoch, done + 1, came.mine, unfit(rows, self._plan.names)))
                 return None
             self._tell(epoch, done + 1, layout.batches, sums)
         return sums

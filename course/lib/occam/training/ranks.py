@@ -6,7 +6,7 @@ Every wait here has an end: a rank that says nothing for a while is lost, and a 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from math import isfinite
 from typing import Any
@@ -141,23 +141,28 @@ class Ranks:
 
     def _not_finite(self, rank: int, first: wire.NotFinite) -> TrainingFailed:
         """All ranks stop in the same step; which of them had it in their own rows says where it came from."""
-        ranks = {rank}
+        said = {rank: first}
         for other, message in self._soon(SETTLE / 2):
             if isinstance(message, wire.NotFinite):
-                ranks.add(other)
-            if len(ranks) == self._workers:
+                said[other] = message
+            if len(said) == self._workers:
                 break
         what = f"the loss is {first.loss}" if not isfinite(first.loss) else "the gradient is no finite number"
         where = f"{what} at epoch {first.epoch + 1}, step {first.step}"
-        if len(ranks) == self._workers > 1:
+        if found := [f"; rank {one}: {words.rows}" for one, words in sorted(said.items()) if words.rows]:
             return TrainingFailed(
-                f"{where}, on every rank", "a smaller learning rate, or look for such values in the data"
+                f"{where}, on {self._named(said)}{found[0]}", "leave such rows out: DataFrame.dropna()"
             )
-        named = ", ".join(map(str, sorted(ranks)))
-        only = " only" if self._workers > 1 else ""
-        return TrainingFailed(
-            f"{where}, on rank {named}{only}", "look for such values in the data, or a smaller learning rate"
-        )
+        hints = ["look for such values in the data", "a smaller learning rate"]
+        if len(said) == self._workers > 1:
+            hints.reverse()
+        return TrainingFailed(f"{where}, on {self._named(said)}", ", or ".join(hints))
+
+    def _named(self, ranks: Iterable[int]) -> str:
+        found = sorted(ranks)
+        if len(found) == self._workers > 1:
+            return "every rank"
+        return f"rank {', '.join(map(str, found))}{' only' if self._workers > 1 else ''}"
 
 
 def _again(rank: int | None) -> Again:

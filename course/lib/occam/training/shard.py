@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 
@@ -39,6 +39,16 @@ class Files:
             while rest:
                 rest = rest[os.write(self.numbers[f"{part}.{name}"], rest) :]
 
+    def room(self, part: str, forms: Forms, rows: int) -> dict[str, Any]:
+        """Arrays of so many rows of each of `forms`, to be written in any order. Raises OSError on a full disk."""
+        found = {}
+        for name, form in forms.items():
+            number = self.numbers[f"{part}.{name}"]
+            if rows:
+                os.posix_fallocate(number, 0, rows * form.bytes)
+            found[name] = _mapped(number, form, "r+")
+        return found
+
     def close(self) -> None:
         for number in self.numbers.values():
             os.close(number)
@@ -59,13 +69,13 @@ class Shard:
         return np.array(x[first:last]), np.array(y[first:last]), None if w is None else np.array(w[first:last])
 
 
-def _mapped(number: int, form: Form) -> Any:
+def _mapped(number: int, form: Form, mode: Literal["r", "r+"] = "r") -> Any:
     size = os.fstat(number).st_size
     rows = size // form.bytes
     if not rows:
         return np.empty((0, *form.shape), form.kind)
-    with os.fdopen(os.dup(number), "rb") as file:
-        return np.memmap(file, form.kind, "r", shape=(rows, *form.shape))
+    with os.fdopen(os.dup(number), f"{mode}b") as file:
+        return np.memmap(file, form.kind, mode, shape=(rows, *form.shape))
 
 
 def by_class(y: Any, weights: Mapping[int, float], before: Any = None) -> Any:
@@ -75,3 +85,19 @@ def by_class(y: Any, weights: Mapping[int, float], before: Any = None) -> Any:
     for one, weight in weights.items():
         row = np.where(classes == one, np.float32(weight), row)
     return row
+
+
+def unfit(rows: tuple[Any, Any, Any], names: Sequence[str] = ()) -> str:
+    """Which of x, y and the weights hold what is no finite number, in words; "" when none does."""
+    for what, values in zip(("features", "label", "weights"), rows, strict=True):
+        if values is None or np.isfinite(flat := values.reshape(len(values), -1)).all():
+            continue
+        bad = ~np.isfinite(flat)
+        columns = np.flatnonzero(bad.any(axis=0))
+        told = ", ".join(
+            repr(names[one]) if what == "features" and names else f"number {one + 1}" for one in columns[:3]
+        )
+        more = ", …" if len(columns) > 3 else ""
+        which = f" ({told}{more})" if flat.shape[1] > 1 or names else ""
+        return f"{int(bad.any(axis=1).sum())} of its {len(flat)} rows have NaN or infinity in the {what}{which}"
+    return ""

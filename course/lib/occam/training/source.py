@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from typing import Any, Protocol
 
+from occam import show
 from occam.errors import Refused
-from occam.training import columns, frame, job, preflight
+from occam.training import columns, direct, frame, job, parquet, preflight
 from occam.training.columns import Choice, Names
+from occam.training.direct import Listing
 from occam.training.forms import TRAIN, VALIDATION, Form, row_bytes
 from occam.training.order import Layout, Permutation
 from occam.training.plan import Plan
 
+_WHAT = {TRAIN: "data", VALIDATION: "validation data"}
+
 
 class Source(Protocol):
-    """forms: of one row. What is asked in this order: count, arrange, then the rest for each attempt."""
+    """forms: of one row; names: of its features, where they are columns. Then asked: arrange, and the rest for each
+    attempt."""
 
     forms: dict[str, Form]
+    names: tuple[str, ...]
     from_spark: bool
+    listings: Mapping[str, Listing]
 
     def arrange(self, batch: int, workers: int, seed: int | None) -> dict[str, Layout]:
         """Count the rows, and settle who gets which; without a seed they stay in order. Raises Refused."""
@@ -37,7 +44,15 @@ class Source(Protocol):
         """The training is over."""
 
 
-def of(data: object, validation: object, spark: Any, names: tuple[Names, Names, str | None]) -> Source:
+@dataclass(frozen=True)
+class Room:
+    """`ranks` that can have so many `bytes` of rows in memory, all together."""
+
+    ranks: int
+    bytes: int
+
+
+def of(data: object, validation: object, spark: Any, names: tuple[Names, Names, str | None], room: Room) -> Source:
     """names: features, label and weight, of columns. Raises Refused for what is no data to train on."""
     if isinstance(data, (tuple, list)):
         if validation is not None and not isinstance(validation, (tuple, list)):
@@ -47,20 +62,108 @@ def of(data: object, validation: object, spark: Any, names: tuple[Names, Names, 
         raise Refused("the validation data are arrays and the data are not", "give a DataFrame, or a path, for both")
     if isinstance(validation, float):
         raise Refused("validation is data, not a fraction", "train, held_back = df.randomSplit([0.8, 0.2], seed=1)")
+    paths = [fspath(one) for one in (data, validation) if isinstance(one, (str, PathLike))]
+    found = _from_files(paths, names) if len(paths) == 1 + (validation is not None) else None
+    if not all(parquet.is_seen(spark, one, room.ranks) for one in paths if parquet.look(one)):
+        return _sent(found, paths)
+    if found is not None and found.bytes <= room.bytes:
+        return found
     return FromSpark(data, validation, spark, names)
+
+
+def _sent(files: FromFiles | None, paths: list[str]) -> Source:
+    """What the notebook alone has goes to the workers from there, if it is not too much. Raises Refused."""
+    told = f"the workers do not see {' and '.join(paths)}, which the notebook does"
+    how = "the course's data, under /data, are seen everywhere; or give arrays"
+    if files is None:
+        raise Refused(told, how)
+    if files.bytes > preflight.ARRAYS:
+        raise Refused(f"{told}, and the rows are too many to be sent from there ({show.size(files.bytes)})", how)
+    try:
+        parts = {part: direct.loaded(one, files.forms) for part, one in files.listings.items()}
+    except (direct.Unfit, OSError) as error:
+        raise Refused(str(error)) from None
+    found = FromArrays(parts[TRAIN], parts.get(VALIDATION))
+    found.names = files.names
+    return found
+
+
+def _from_files(paths: list[str], names: tuple[Names, Names, str | None]) -> FromFiles | None:
+    """None when Spark has to bring the rows."""
+    parts = (TRAIN, VALIDATION)[: len(paths)]
+    types: dict[str, list[tuple[str, str]]] = {}
+    listings: dict[str, Listing] = {}
+    listed = {part: parquet.listed(path) for part, path in zip(parts, paths, strict=True)}
+    for part, files in listed.items():
+        if not files or (known := direct.types(files[0][1])) is None:
+            return None
+        types[part] = known
+    choices = _alike(columns.choose(types[TRAIN], *names), types)
+    for part, choice in choices.items():
+        files = listed[part] or []
+        if not choice.is_plain or any(not choice.is_in(direct.types(schema)) for _, schema, _ in files):
+            return None
+        rows = tuple(rows for _, _, rows in files)
+        preflight.rows(sum(rows), 1, _WHAT[part])
+        listings[part] = Listing(tuple(path for path, _, _ in files), rows, choice, Permutation(sum(rows)))
+    first = listings[TRAIN]
+    wanted = first.choice.lengths_wanted
+    lengths = direct.lengths(first.files, wanted) if wanted else {}
+    if lengths is None:
+        return None
+    return FromFiles(listings, first.choice.forms(lengths))
+
+
+class FromFiles:
+    """Parquet files that the ranks read by themselves."""
+
+    from_spark = True
+
+    listings: Mapping[str, Listing]
+
+    def __init__(self, listings: Mapping[str, Listing], forms: dict[str, Form]) -> None:
+        self.listings, self.forms = listings, forms
+        self.names = listings[TRAIN].choice.names
+        self.bytes = sum(sum(one.rows) for one in listings.values()) * row_bytes(forms)
+
+    def arrange(self, batch: int, workers: int, seed: int | None) -> dict[str, Layout]:
+        layouts, listings = {}, {}
+        for part, one in self.listings.items():
+            rows = preflight.rows(sum(one.rows), workers, _WHAT[part])
+            mixed = seed is not None and part == TRAIN
+            order = Permutation.seeded(rows, seed or 0) if mixed else Permutation(rows)
+            listings[part] = replace(one, order=order)
+            layouts[part] = Layout(rows, batch, workers)
+        self.listings = listings
+        return layouts
+
+    def frame(self, spark: Any, plan: Plan) -> Any:
+        return spark.range(0, plan.workers, 1, plan.workers)
+
+    def conf(self) -> Mapping[str, str]:
+        return {}
+
+    def of_rank(self, rank: int, layouts: Mapping[str, Layout]) -> Iterator[Any]:
+        return iter(())
+
+    def close(self) -> None:
+        """The files are the student's."""
 
 
 class FromSpark:
     from_spark = True
+    listings: Mapping[str, Listing] = {}
 
     def __init__(self, data: object, validation: object, spark: Any, names: tuple[Names, Names, str | None]) -> None:
         given = {TRAIN: data} | ({} if validation is None else {VALIDATION: validation})
         self._spark = spark
         self._files = {part: isinstance(one, (str, PathLike)) for part, one in given.items()}
         self._frames = {part: _frame(spark, one) for part, one in given.items()}
-        self._choices = {part: columns.choose(one.dtypes, *names) for part, one in self._frames.items()}
-        self._choices = _alike(self._choices, {part: one.dtypes for part, one in self._frames.items()})
-        self.forms = frame.forms(self._frames[TRAIN], self._choices[TRAIN])
+        types = {part: one.dtypes for part, one in self._frames.items()}
+        self._choices = _alike(columns.choose(types[TRAIN], *names), types)
+        self.names = self._choices[TRAIN].names
+        wanted = self._choices[TRAIN].lengths_wanted
+        self.forms = self._choices[TRAIN].forms(frame.lengths(self._frames[TRAIN], wanted) if wanted else {})
         self._parts: list[tuple[frame.Table, Layout, Permutation]] = []
 
     def arrange(self, batch: int, workers: int, seed: int | None) -> dict[str, Layout]:
@@ -68,7 +171,7 @@ class FromSpark:
         for part, one in self._frames.items():
             with job.settings(self._spark, self.conf()):
                 table = frame.table(one, self._choices[part], from_file=self._files[part])
-            rows = preflight.rows(table.rows, workers, "data" if part == TRAIN else "validation data")
+            rows = preflight.rows(table.rows, workers, _WHAT[part])
             mixed = seed is not None and part == TRAIN
             order = Permutation.seeded(rows, seed or 0) if mixed else Permutation(rows)
             self._parts.append((table, Layout(rows, batch, workers), order))
@@ -90,6 +193,8 @@ class FromSpark:
 
 class FromArrays:
     from_spark = False
+    listings: Mapping[str, Listing] = {}
+    names: tuple[str, ...] = ()
 
     def __init__(self, data: Any, validation: Any) -> None:
         from occam.training import arrays
@@ -97,15 +202,21 @@ class FromArrays:
         given = {TRAIN: data} | ({} if validation is None else {VALIDATION: validation})
         self._arrays = {part: arrays.taken(tuple(one)) for part, one in given.items()}
         preflight.arrays(sum(map(arrays.size, self._arrays.values())))
+        for part, one in self._arrays.items():
+            preflight.rows(len(one["x"]), 1, _WHAT[part])
         self.forms = arrays.forms(self._arrays[TRAIN])
         if validation is not None and arrays.forms(self._arrays[VALIDATION]) != self.forms:
-            raise Refused("rows of the validation data have another shape or type than those of the data")
+            raise Refused(
+                "rows of the validation data have another shape or type than those of the data: "
+                f"{_in_words(arrays.forms(self._arrays[VALIDATION]))}, and not {_in_words(self.forms)}",
+                "make both in the same way",
+            )
         self._orders: dict[str, Permutation] = {}
 
     def arrange(self, batch: int, workers: int, seed: int | None) -> dict[str, Layout]:
         layouts = {}
         for part, one in self._arrays.items():
-            rows = preflight.rows(len(one["x"]), workers, "data" if part == TRAIN else "validation data")
+            rows = preflight.rows(len(one["x"]), workers, _WHAT[part])
             mixed = seed is not None and part == TRAIN
             self._orders[part] = Permutation.seeded(rows, seed or 0) if mixed else Permutation(rows)
             layouts[part] = Layout(rows, batch, workers)
@@ -127,9 +238,15 @@ class FromArrays:
         """The arrays are the notebook's."""
 
 
+def _in_words(forms: Mapping[str, Form]) -> str:
+    return ", ".join(f"{name} {form.kind}{list(form.shape) if form.shape else ''}" for name, form in forms.items())
+
+
 def _frame(spark: Any, data: object) -> Any:
     if isinstance(data, (str, PathLike)):
-        return spark.read.parquet(fspath(data))
+        return parquet.read(spark, fspath(data))
+    if type(data).__module__.startswith("pandas."):
+        raise Refused("pandas has its table in the notebook's memory", "spark.createDataFrame(table), or arrays (x, y)")
     if not hasattr(data, "sparkSession"):
         raise Refused(
             f"{type(data).__name__} is no data to train on", "a Spark DataFrame, the path of Parquet files, or (x, y)"
@@ -137,16 +254,20 @@ def _frame(spark: Any, data: object) -> Any:
     return data
 
 
-def _alike(choices: dict[str, Choice], types: Mapping[str, list[tuple[str, str]]]) -> dict[str, Choice]:
+def _alike(first: Choice, types: Mapping[str, list[tuple[str, str]]]) -> dict[str, Choice]:
     """Validation data have the same columns in the same places; raises Refused when they have not."""
-    if VALIDATION not in choices:
-        return choices
-    first = choices[TRAIN]
+    if VALIDATION not in types:
+        return {TRAIN: first}
     features = [one.name for one in first.features]
     labels = [one.name for one in first.label]
-    second = columns.choose(types[VALIDATION], features, labels, first.weight.name if first.weight else None)
-    if [one.several for one in first.features + first.label] != [one.several for one in second.features + second.label]:
-        raise Refused("columns of the validation data have other types than those of the data")
+    weight = first.weight.name if first.weight else None
+    second = columns.choose(types[VALIDATION], features, labels, weight, _WHAT[VALIDATION])
+    for one, other in zip(first.features + first.label, second.features + second.label, strict=True):
+        if one.several != other.several:
+            raise Refused(
+                f"the column {one.name!r} holds several numbers in the data or in the validation data, not in both",
+                "make both in the same way",
+            )
     # The label has one type on its way to the network: that of the training data.
     label = tuple(replace(one, kind=mine.kind) for one, mine in zip(second.label, first.label, strict=True))
     return {TRAIN: first, VALIDATION: replace(second, label=label)}

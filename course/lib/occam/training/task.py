@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from occam.training.shard import Files
 
-LIBRARIES = ("tensorflow-cpu", "tensorflow", "keras", "numpy", "pyspark")
+LIBRARIES = ("tensorflow-cpu", "tensorflow", "keras", "tf_keras", "numpy", "pyspark")
 
 
 class Refusal(Exception):
@@ -59,7 +59,9 @@ def run(plan: Plan, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatc
     with tempfile.TemporaryFile() as log:
         child = _start(plan, context, files, log)
         try:
-            if plan.from_spark:
+            if plan.listings:
+                _read(plan, context.partitionId(), files)
+            elif plan.from_spark:
                 _spool(plan, context.partitionId(), batches, files)
             _tell(child, _go(plan, context))
             code = child.wait()
@@ -105,6 +107,19 @@ def _go(plan: Plan, context: Any) -> Go:
     host = mine.rpartition(":")[0]
     peers = context.allGather(f"{host}:{free_port(host)}")
     return Go(list(peers), max(1, plan.cores // executors.count(mine)))
+
+
+def _read(plan: Plan, rank: int, files: Files) -> None:
+    """Take the rows from the files that hold them. Raises Refusal for what cannot be trained on."""
+    from occam.training import direct
+
+    try:
+        for part, listing in plan.listings.items():
+            direct.write(listing, plan.layouts[part], rank, plan.forms, part, files)
+    except direct.Unfit as error:
+        raise Refusal(str(error)) from None
+    except OSError as error:
+        raise Refusal(f"rank {rank} cannot read its rows, or keep them on its disk: {error}") from None
 
 
 def _spool(plan: Plan, rank: int, batches: Iterable[pa.RecordBatch], files: Files) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -54,17 +55,21 @@ def train(
     The loss curve is that of one process with the same batch_size. Raises Refused and NotEnough before anything is
     started, TrainingFailed after that. Interrupting the cell ends the ranks.
     """
+    began = time.monotonic()
     one = _cluster(data)
     cluster = _workers(one)
     ranks = preflight.workers_of(cluster, workers, gpu=gpu)
     share = preflight.batch(batch_size, ranks) // ranks
     number = preflight.epochs(epochs)
-    if class_weight and (weight or (isinstance(data, (tuple, list)) and len(data) > 2)):
-        raise Refused("rows have weights, and so have classes: Keras takes one of both", "leave one away")
+    weighted = bool(weight) or (isinstance(data, (tuple, list)) and len(data) > 2)
+    classes = preflight.class_weights(class_weight, rows_weighted=weighted)
+    preflight.patience(retries, timeout)
     spark = one.session
     with ExitStack() as stack:
         stack.enter_context(_without_job_lines())
-        rows = source.of(data, validation, spark, (features, label, weight))
+        rows = source.of(
+            data, validation, spark, (features, label, weight), source.Room(ranks, preflight.room(cluster, ranks))
+        )
         from occam.training import between, conduct, network  # and with them TensorFlow
 
         model = network.built(build_model, seed)
@@ -72,16 +77,18 @@ def train(
             rows.forms["x"] = preflight.shape(rows.forms["x"], wanted)
         values = network.rehearse(model, rows.forms)
         preflight.memory(cluster, values, row_bytes(rows.forms), share, ranks)
-        taken = between.checked(callbacks)
+        taken = between.checked(callbacks, model)
         stack.callback(rows.close)
         layouts = rows.arrange(batch_size, ranks, seed if shuffle else None)
         plan = Plan(
             ("", 0), b"", network.pickled(build_model), rows.forms, layouts, rows.from_spark, seed, shuffle,
-            task.versions(), cluster.cores, gpu, dict(class_weight or {}),
+            task.versions(), cluster.cores, gpu, classes, rows.names, rows.listings,
         )  # fmt: skip
         calls = between.Between(model, taken, number, layouts[TRAIN].batches)
         slots = lambda: _workers(one).slots  # noqa: E731
-        return conduct.Training(spark, plan, rows, calls, Bar(number, ranks), slots).run(number, retries, timeout)
+        return conduct.Training(spark, plan, rows, calls, Bar(number, ranks), slots, began).run(
+            number, retries, timeout
+        )
 
 
 @contextmanager

@@ -86,11 +86,12 @@ class Epoch:
 
 @dataclass(frozen=True)
 class NotFinite:
-    """The loss of this rank's rows, or its gradient, is no number any more."""
+    """The loss of this rank's rows, or its gradient, is no number any more; `rows` says what is wrong with these."""
 
     epoch: int
     step: int
     loss: float
+    rows: str = ""
 
 
 @dataclass(frozen=True)
