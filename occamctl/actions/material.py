@@ -17,6 +17,7 @@ from occamctl.engine.client import Engine, speaking_to
 from occamctl.errors import EngineError
 from occamctl.plan.material import FULL, command
 from occamctl.plan.seen import SeenMaterial
+from occamctl.spec.course import Course
 
 _LOOK, _TAKE = 30, 300
 """Seconds that the keeper may take to look, and to publish."""
@@ -89,9 +90,9 @@ def ask(engine: Engine, keeper: str, word: str, given: bytes, seconds: float) ->
     return answer
 
 
-def rows(session: Session, there: SeenMaterial | None) -> list[dict[str, Any]]:
+def rows(course: Course, there: SeenMaterial | None) -> list[dict[str, Any]]:
     """A row for each folder: what it is made of, and what is released when, in the course's time zone."""
-    zone = ZoneInfo(session.course.term.timezone) if session.course.term else UTC
+    zone = ZoneInfo(course.term.timezone) if course.term else UTC
     made = []
     for one in there.folders if there else ():
         later = datetime.fromtimestamp(one["next"], zone) if one["next"] else None

@@ -43,7 +43,7 @@ def status(session: Session) -> Status:
         {"username": one.username, "role": one.role, "group": one.group, "name": one.name}
         for one in seen.accounts or ()
     ]
-    made.material = material.rows(session, seen.material)
+    made.material = material.rows(session.course, seen.material)
     if seen.material and seen.material.trouble:
         made.wrong.append(f"material is not published: {seen.material.trouble}")
     if session.names.gateway in seen.services and seen.services[session.names.gateway].running:
