@@ -123,6 +123,7 @@ def home(stage: Stage) -> str:
     return stage.volume()
 
 
+OWN = "git init -q labs; git -C labs -c user.name=t -c user.email=t@t commit -qm x --allow-empty"
 FILES = {"01.ipynb": LAB, "lines.txt": LINES, "sub/Übung 1.txt": "one\n", "gone.txt": "soon\n"}
 
 
@@ -209,6 +210,7 @@ def test_nothing_that_is_not_due_can_be_read(stage: Stage, home: str) -> None:
         ("rm -rf labs/.git/objects", "labs: set up anew; as you left them: lines.txt"),
         ("rm -rf labs/.git; echo text > labs/.git", "labs: set up anew; as you left them: lines.txt"),
         ("rm -rf labs; echo text > labs", "not updated: labs: there is a file labs; rename it"),
+        (f"rm -rf labs; {OWN}", "not updated: labs: labs is a git repository of your own; rename the folder"),
     ],
 )
 def test_a_repository_that_is_harmed_keeps_no_notebook_from_starting(
@@ -221,7 +223,7 @@ def test_a_repository_that_is_harmed_keeps_no_notebook_from_starting(
     again = stage.notebook(home)
     assert line in stage.engine.api.logs(again).decode()
     if line.startswith("not updated"):
-        assert "rename it" in stage.said(again, f"cat {NOTE}")
+        assert "rename" in stage.said(again, f"cat {NOTE}")
         assert "set up anew" not in stage.pull(again, "new"), "it stays said"
         assert stage.said(again, "rm labs; true") == ""
         assert "4 files" in stage.pull(again, "new")

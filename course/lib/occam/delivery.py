@@ -198,8 +198,10 @@ class Folder:
             raise NotDelivered(f"there is a file {self.into}; rename it")
         if fresh:
             _unlock(self.at / ".git")
-        if not self._usable():
+        if not self._has("HEAD^{commit}"):
             return self._adopt()
+        if not self._has(f"origin/{self.into}^{{commit}}"):
+            raise NotDelivered(f"{self.into} is a git repository of your own; rename the folder")
         _git(self.at, "remote", "set-url", "origin", self.home.url)
         try:
             return self._pull()
@@ -234,9 +236,8 @@ class Folder:
         said = [f"{what}: {_some(paths)}" for what, paths in told.items() if paths]
         return "; ".join(said) or "nothing new"
 
-    def _usable(self) -> bool:
-        """Whether there is a repository that has something in common with the course's."""
-        return bool(_try_git(self.at, "rev-parse", "-q", "--verify", "HEAD^{commit}"))
+    def _has(self, commit: str) -> bool:
+        return bool(_try_git(self.at, "rev-parse", "-q", "--verify", commit))
 
     def _reachable(self) -> bool:
         done = subprocess.run(["git", "ls-remote", "--", self.home.url], capture_output=True, check=False)
