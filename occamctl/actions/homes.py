@@ -14,18 +14,19 @@ from occamctl.spec import names
 # programs keep for themselves, is nobody's work. Links are not followed; names are given, contents are not.
 _LOOK = r"""
 import hashlib, json, os
-home, ours, folders_of_ours = "/home/student", {}, ()
+home, ours, trees = "/home/student", {}, set()
 try:
     told = json.load(open(home + "/.local/share/occam/delivered.json"))
-    ours, folders_of_ours = dict(told["files"]), [os.path.join(home, one) for one in told["commits"] if told["commits"][one]]
-except (OSError, ValueError, KeyError, TypeError):
+    trees = {os.path.join(home, folder) for folder, commit in told["commits"].items() if commit}
+    ours = {name: set(versions) for name, versions in told["files"].items()}
+except (OSError, ValueError, KeyError, TypeError, AttributeError):
     pass
 skip = {".cache", ".config", ".ipython", ".jupyter", ".local", ".npm", ".ivy2", ".keras", ".ipynb_checkpoints"}
 skip |= {"__pycache__"}
 shells = {".bashrc", ".profile", ".bash_logout", ".python_history", ".bash_history", "MATERIAL-NOT-UPDATED.txt"}
 found, size = [], 0
 for folder, folders, files in os.walk(home):
-    folders[:] = sorted(one for one in folders if one not in skip and (one != ".git" or folder not in folders_of_ours))
+    folders[:] = sorted(one for one in folders if one not in skip and (one != ".git" or folder not in trees))
     for one in sorted(files):
         path = os.path.join(folder, one)
         name = os.path.relpath(path, home)

@@ -116,8 +116,9 @@ class Home:
         self.known: dict[str, Any] = {"commits": {}, "files": {}}
         try:
             told = json.loads(self._list.read_bytes())
-            self.known = {"commits": dict(told["commits"]), "files": dict(told["files"])}
-        except (OSError, ValueError, KeyError, TypeError):
+            files = {path: list(versions) for path, versions in told["files"].items()}
+            self.known = {"commits": dict(told["commits"]), "files": files}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             pass
 
     def round(self, how: str) -> list[str]:

@@ -46,7 +46,7 @@ def test_the_line_goes_when_all_is_well(home: Path) -> None:
 
 
 def test_a_list_that_cannot_be_read_is_an_empty_one(home: Path) -> None:
-    for text in ("", "[]", "{", json.dumps({"commits": 1})):
+    for text in ("", "[]", "{", json.dumps({"commits": 1}), '{"commits": {}, "files": {"a": null}}'):
         (home / KEPT).parent.mkdir(parents=True, exist_ok=True)
         (home / KEPT).write_text(text)
         assert delivery.Home(home, "file:///x").known == {"commits": {}, "files": {}}
