@@ -183,7 +183,7 @@ def test_what_was_only_delivered_is_nobodys_work(stage: Stage, home: str) -> Non
 
 def test_nothing_that_is_not_due_can_be_read(stage: Stage, home: str) -> None:
     """Not in the home, not from the server by its name, and not by whom git's server runs as."""
-    soon = time.time() + 8
+    soon = time.time() + 15
     secret = f"the solution {uuid.uuid4().hex}\n"
     stage.publish({"01.ipynb": LAB, "02-solution.txt": secret}, {"02-*": soon})
     notebook = stage.notebook(home)

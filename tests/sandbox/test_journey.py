@@ -149,9 +149,10 @@ def test_status_shows_everything_and_finds_nothing_wrong(course, occamctl, url, 
 
 
 SECRET = "the solution that nobody may see yet"
+# Sent backwards: IPython keeps what was run, and the search would find itself.
 SEARCH = f"""
 import os, subprocess
-url, told = os.environ["OCCAM_MATERIAL_URL"], {SECRET!r}
+url, told = os.environ["OCCAM_MATERIAL_URL"], {SECRET[::-1]!r}[::-1]
 subprocess.run(["git", "clone", "-q", "--mirror", url, "/tmp/mirror"], check=True)
 objects = subprocess.run(
     ["git", "-C", "/tmp/mirror", "cat-file", "--batch", "--batch-all-objects"], capture_output=True, check=True
