@@ -16,12 +16,18 @@ from typer.core import TyperGroup
 from occamctl.cli.main import app
 from occamctl.errors import BY_EXIT_CODE
 from occamctl.spec import course, units
+from occamctl.spec import words as course_words
 from occamctl.spec.complaints import section_in
 from occamctl.spec.course import Course, Section
 
 HERE = Path(__file__).parent / "reference"
 GENERATED = "<!-- Written by docs/generate.py from the code; change it there. -->\n\n"
-_FROM_TEXT = {units.seconds: "duration", units.size: "size", course._path: "path"}
+_FROM_TEXT = {
+    units.seconds: "duration",
+    units.size: "size",
+    course._path: "path",
+    course_words.release: "date, or mapping",
+}
 _PLAIN = {int: "whole number", float: "number", str: "text", bool: "true or false", SecretStr: "text"}
 _SHOWN = {"duration": units.human_seconds, "size": units.human_size}
 
@@ -72,6 +78,11 @@ def _row(name: str, field: FieldInfo, default: object) -> str:
 
 
 def _as_yaml(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_as_yaml, value))}]"
+    if isinstance(value, Section):
+        given = value.model_dump(exclude_defaults=True)
+        return f"{{{', '.join(f'{key}: {_as_yaml(one)}' for key, one in given.items())}}}"
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 

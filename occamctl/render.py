@@ -181,6 +181,7 @@ def status(seen: Mapping[str, object], output: str = "table") -> None:
         ("students", ("username", "role", "group")),
         ("notebooks", ("user", "state", "node", "message")),
         ("clusters", ("owner", "name", "state", "wanted", "registered", "message")),
+        ("material", ("folder", "from", "files", "released", "next", "then")),
     ):
         line()
         rows = seen[title]

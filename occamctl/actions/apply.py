@@ -9,8 +9,9 @@ from functools import cached_property, singledispatchmethod
 from hashlib import sha256
 
 from occamctl import wait
-from occamctl.actions import data_hosts, gpu_proof, users
+from occamctl.actions import data_hosts, gpu_proof, material, users
 from occamctl.actions.session import MOST_AT_ONCE, Session
+from occamctl.actions.sources import Sources
 from occamctl.engine import ground, images, nodes, swarm
 from occamctl.engine.client import Engine
 from occamctl.errors import EngineError, HostError, OccamError, SpecError
@@ -47,6 +48,11 @@ class Site:
                 return None
             raise
         return engine
+
+    @cached_property
+    def sources(self) -> Sources:
+        """Where the course's material comes from."""
+        return Sources(self.session.course, str(self.session.path))
 
     @cached_property
     def tls(self) -> dict[str, bytes]:
@@ -146,6 +152,10 @@ class Site:
     @perform.register
     def _(self, step: steps.AwaitService, say: Callable[[str], None]) -> None:
         await_service(self.session.manager, step.name, {nodes.own_id(self.session.engine(host)) for host in step.on})
+
+    @perform.register
+    def _(self, step: steps.PutMaterial, say: Callable[[str], None]) -> None:
+        material.put(self.session, self.sources, say)
 
     @perform.register
     def _(self, step: steps.PutAccounts, say: Callable[[str], None]) -> None:

@@ -14,25 +14,30 @@ from occamctl.spec import names
 # programs keep for themselves, is nobody's work. Links are not followed; names are given, contents are not.
 _LOOK = r"""
 import hashlib, json, os
-home, ours = "/home/student", {}
+home, ours, trees = "/home/student", {}, set()
 try:
-    ours = json.load(open("/home/.occam/delivered.json"))
-except (OSError, ValueError):
+    told = json.load(open(home + "/.local/share/occam/delivered.json"))
+    trees = {os.path.join(home, folder) for folder, commit in told["commits"].items() if commit}
+    ours = {name: set(versions) for name, versions in told["files"].items()}
+except (OSError, ValueError, KeyError, TypeError, AttributeError):
     pass
 skip = {".cache", ".config", ".ipython", ".jupyter", ".local", ".npm", ".ivy2", ".keras", ".ipynb_checkpoints"}
 skip |= {"__pycache__"}
+shells = {".bashrc", ".profile", ".bash_logout", ".python_history", ".bash_history", "MATERIAL-NOT-UPDATED.txt"}
 found, size = [], 0
 for folder, folders, files in os.walk(home):
-    folders[:] = sorted(one for one in folders if one not in skip)
+    folders[:] = sorted(one for one in folders if one not in skip and (one != ".git" or folder not in trees))
     for one in sorted(files):
         path = os.path.join(folder, one)
         name = os.path.relpath(path, home)
         if not os.path.islink(path) and os.path.isfile(path):
-            told = ours.get("student/" + name)
-            if told and hashlib.sha256(open(path, "rb").read()).hexdigest() in told:
-                continue
-            size += os.path.getsize(path)
-        if folder == home and one in (".bashrc", ".profile", ".bash_logout", ".python_history", ".bash_history"):
+            long = os.path.getsize(path)
+            if name in ours:
+                content = open(path, "rb").read()
+                if hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest() in ours[name]:
+                    continue
+            size += long
+        if folder == home and one in shells:
             continue
         found.append(name)
 print(json.dumps({"files": len(found), "bytes": size, "some": found[:3]}))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from occamctl.actions import data_hosts, users
+from occamctl.actions import data_hosts, material, users
 from occamctl.actions.clusters import OVER
 from occamctl.actions.session import Session, each
 from occamctl.engine import ground, images, swarm
@@ -15,7 +15,7 @@ from occamctl.engine.client import Engine
 from occamctl.errors import EngineError, OccamError
 from occamctl.hosts.facts import gather
 from occamctl.plan.gpu_setup import engine_gpus
-from occamctl.plan.seen import Observed, SeenCluster, SeenData, SeenHost, SeenService
+from occamctl.plan.seen import Observed, SeenCluster, SeenData, SeenHost, SeenMaterial, SeenService
 from occamctl.plan.wanted import Account
 from occamctl.spec import names
 from occamctl.wait import Together
@@ -92,10 +92,11 @@ def _course(session: Session, seen: Observed) -> Observed:
     times as long, so hub and gateway are asked while the rest is read.
     """
     engine, ours = session.manager, {names.COURSE: session.course.course}
-    with Together(max_workers=2) as aside:
+    with Together(max_workers=3) as aside:
         found = _services(swarm.services(engine, ours), swarm.tasks(engine))
         accounts = aside.submit(_accounts, session) if _runs(found, session.names.hub) else None
         clusters = aside.submit(_clusters, session) if _runs(found, session.names.gateway) else None
+        kept = aside.submit(_material, session) if _runs(found, session.names.material) else None
         by_id = {node.id: node for node in swarm.nodes(engine)}
         hosts = {name: there for name, there in seen.hosts.items() if there.node_id in by_id}
         return replace(
@@ -109,6 +110,7 @@ def _course(session: Session, seen: Observed) -> Observed:
             services=found,
             accounts=accounts.result() if accounts else None,
             clusters=clusters.result() if clusters else None,
+            material=kept.result() if kept else None,
         )
 
 
@@ -169,6 +171,13 @@ def _accounts(session: Session) -> tuple[Account, ...] | None:
     try:
         return users.accounts(session)
     except EngineError:  # the container has just gone or is not up yet: the next round asks again
+        return None
+
+
+def _material(session: Session) -> SeenMaterial | None:
+    try:
+        return material.seen(session)
+    except EngineError:  # as above
         return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from occamctl.actions import readiness
+from occamctl.actions import material, readiness
 from occamctl.actions.gpus import taken_out, unwatched
 from occamctl.actions.hosts import row
 from occamctl.actions.observe import observe
@@ -25,6 +25,7 @@ class Status:
     students: list[dict[str, Any]] = field(default_factory=list)
     notebooks: list[dict[str, Any]] = field(default_factory=list)
     clusters: list[dict[str, Any]] = field(default_factory=list)
+    material: list[dict[str, Any]] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -42,13 +43,17 @@ def status(session: Session) -> Status:
         {"username": one.username, "role": one.role, "group": one.group, "name": one.name}
         for one in seen.accounts or ()
     ]
+    made.material = material.rows(session.course, seen.material)
+    if seen.material and seen.material.trouble:
+        made.wrong.append(f"material is not published: {seen.material.trouble}")
     if session.names.gateway in seen.services and seen.services[session.names.gateway].running:
         _gateway(session, made)
     return made
 
 
 def _services(session: Session, seen: Observed, made: Status) -> None:
-    front = (session.names.proxy, session.names.hub, session.names.gateway, session.names.walls)
+    front = [session.names.proxy, session.names.hub, session.names.gateway, session.names.walls]
+    front += [session.names.material] if session.course.material else []
     for name in front:
         there = seen.services.get(name)
         state = "absent" if there is None else "running" if there.running >= there.replicas else "down"

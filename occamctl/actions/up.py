@@ -13,11 +13,12 @@ from occamctl.actions.checks import check
 from occamctl.actions.gpus import not_ready, out_of_service, unwatched
 from occamctl.actions.observe import observe
 from occamctl.actions.session import Session
-from occamctl.engine import gpu_watch_inside
+from occamctl.engine import gpu_watch_inside, material_inside
 from occamctl.errors import PartlyDone
 from occamctl.hosts.lock import holding
 from occamctl.plan.diff import diff, first_stage
 from occamctl.plan.lending import lend
+from occamctl.plan.material import kept
 from occamctl.plan.seen import Observed
 from occamctl.plan.steps import LendGpus, Step
 from occamctl.plan.walls import walled
@@ -47,13 +48,19 @@ def plan(session: Session) -> list[Step]:
     session.all_here()
     check(site.want, seen, session)
     session.remarks = (*not_ready(session, seen), *unwatched(session.course, seen))
-    return diff(_wanted(site, session, seen), seen)
+    wanted = _wanted(site, session, seen)
+    if wanted.material and (seen.material is None or seen.material.digest != wanted.material):
+        site.sources.check(fetch=True)
+    session.remarks += tuple(site.sources.stays.values())
+    return diff(wanted, seen)
 
 
 def _wanted(site: Site, session: Session, seen: Observed) -> Desired:
     """What should be, as far as it hangs on the hosts as they are."""
     course = session.course
-    return lend(walled(site.want, course, seen), course, seen, Path(gpu_watch_inside.__file__).read_text())
+    there = seen.material.folders if seen.material else ()
+    want = kept(site.want, course, site.sources.manifest(there), Path(material_inside.__file__).read_text())
+    return lend(walled(want, course, seen), course, seen, Path(gpu_watch_inside.__file__).read_text())
 
 
 def up(session: Session, say: Say, planned: Sequence[Step]) -> Up:

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from occamctl.actions.sources import Sources
 from occamctl.spec.course import Course, Quota
 from occamctl.spec.units import human_size
 
 THIS_MACHINE = "this machine's Docker engine"
+
+
+def check_material(course: Course, file: str) -> None:
+    """Read the material that is on this machine; `course plan` reads what comes from git. Raises SpecError."""
+    Sources(course, file).check(fetch=False)
 
 
 def summary(course: Course) -> dict[str, Any]:
@@ -25,6 +31,7 @@ def summary(course: Course) -> dict[str, Any]:
         "notebook": {"cpus": course.notebook.cpu_limit, "memory": human_size(course.notebook.mem_limit)},
         "worker": {"cpus": course.spark.worker.cpus, "memory": human_size(course.spark.worker.memory)},
         "quotas": {name: quota.model_dump() for name, quota in _quotas(course).items()},
+        "material": {one.into: one.source for one in course.material},
         "clusters": {cluster.name: cluster.workers for cluster in course.spark.clusters},
         "at_most": _at_most(course),
         "guaranteed": _guaranteed(course),
@@ -80,6 +87,7 @@ def rows(said: dict[str, Any]) -> list[dict[str, str]]:
         "Spark worker": f"{said['worker']['cpus']} CPUs, {said['worker']['memory']}",
         "quotas": quotas,
         "clusters": ", ".join(f"{name} ({workers} workers)" for name, workers in said["clusters"].items()) or "none",
+        "material": ", ".join(f"{into} from {source}" for into, source in said["material"].items()) or "none",
         "all of it": f"{most['notebooks']} notebooks, {most['workers']} workers: {size}",
     }
     shown["hosts"] = shown["hosts"] or THIS_MACHINE

@@ -68,7 +68,9 @@ def validate(
         render.data(load.schema(), "json" if output == "table" else output)
         return
     try:
-        said = action.summary(load.load(config))
+        course = load.load(config)
+        action.check_material(course, str(config))
+        said = action.summary(course)
     except SpecError as error:
         if output == "table":
             raise

@@ -114,7 +114,6 @@ def notebook_image(image: Image | None = None) -> Built:
             ("lab/overrides.json", here / "overrides.json"),
             ("spark", _COURSE / "spark"),
             ("lib", _COURSE / "lib"),
-            ("labs", _COURSE / "labs"),
         ]
     )
     built_in = Built(f"{PREFIX}/notebook:{made.digest()}", "notebook image", made)

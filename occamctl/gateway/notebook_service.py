@@ -94,6 +94,7 @@ def service(
             "OCCAM_HOME_ID": home.id,
             "OCCAM_HOME_STATE": home.state,
             "OCCAM_HUB_SUBNET": settings.hub_subnet,
+            "OCCAM_MATERIAL_URL": settings.material,
             "OCCAM_NET_SUBNET": subnet,
             "OCCAM_NOTEBOOK_CPUS": f"{settings.notebook_cpus:g}",
             "OCCAM_NOTEBOOK_MEMORY": str(settings.notebook_memory),

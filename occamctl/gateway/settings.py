@@ -49,6 +49,8 @@ class Settings:
     """Percent."""
     gpu_grace: int = GRACE
     """Seconds at least between the announcement that GPUs are taken back, and the end."""
+    material: str = ""
+    """The git repository that notebooks pull material from; "": there is none."""
     port: int = PORT
     engine: str = "/var/run/docker.sock"
     secrets: Path = Path("/run/secrets")
@@ -114,6 +116,7 @@ def _settings(told: Mapping[str, Any]) -> Settings:
         gpu_idle_utilization=float(told["notebook"].get("gpu_idle_utilization", Settings.gpu_idle_utilization)),
         gpu_grace=int(told.get("gpu_grace", GRACE)),
         quotas=Quotas.of(told["quotas"]),
+        material=str(told.get("material", "")),
         port=int(told.get("port", PORT)),
         engine=told.get("engine", "/var/run/docker.sock"),
         secrets=Path(told.get("secrets", "/run/secrets")),

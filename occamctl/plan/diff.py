@@ -20,6 +20,7 @@ def diff(want: Desired, seen: Observed) -> list[Step]:
         *_ground(want, seen),
         *_gpus(want, seen),
         *_front(want, seen),
+        *_material(want, seen),
         *_people(want, seen),
         *_clusters(want, seen),
         *_data(want, seen),
@@ -113,6 +114,11 @@ def _front(want: Desired, seen: Observed) -> list[Step]:
     return planned
 
 
+def _material(want: Desired, seen: Observed) -> list[Step]:
+    there = seen.material.digest if seen.material else ""
+    return [steps.PutMaterial("", want.folders, new=not there)] if want.material != there and want.material else []
+
+
 def _people(want: Desired, seen: Observed) -> list[Step]:
     there = {account.username: account for account in seen.accounts or ()}
     wanted = {account.username: account for account in want.accounts}
@@ -158,12 +164,12 @@ def _data(want: Desired, seen: Observed) -> list[Step]:
 
 
 def _left_over(want: Desired, seen: Observed) -> list[Step]:
-    """Settings that no service uses any more, and the watcher of GPUs that nobody lends any more."""
+    """Settings that no service uses any more; the watcher of GPUs and the keeper of material that are not needed."""
     used = {config for there in seen.services.values() for config in there.configs}
     wanted = {config.name for config in want.configs}
-    watcher = names.Names(want.course).gpus
-    idle = watcher in seen.services and watcher not in {service.name for service in want.services}
+    made = names.Names(want.course)
+    idle = {made.gpus, made.material} & (seen.services.keys() - {service.name for service in want.services})
     return [
-        *([steps.RemoveService("", watcher)] if idle else []),
+        *(steps.RemoveService("", name) for name in sorted(idle)),
         *(steps.RemoveConfig("", name) for name in sorted(seen.configs - used - wanted)),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from occamctl.errors import HostError
 from occamctl.plan.observed import EngineGpus, HostFacts
@@ -64,6 +65,22 @@ class SeenCluster:
 
 
 @dataclass(frozen=True)
+class SeenMaterial:
+    """What the keeper of the material has.
+
+    digest    of the manifest that it follows; "" when it was told none yet
+    contents  names of what was sent to it
+    folders   one row for each: into, source, content, files, released, next (seconds since 1970), next_files
+    trouble   why it cannot publish
+    """
+
+    digest: str
+    contents: frozenset[str] = frozenset()
+    folders: tuple[Mapping[str, Any], ...] = ()
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
 class Observed:
     """Hosts that answered, hosts that did not, and what the manager's engine holds of this course."""
 
@@ -82,6 +99,8 @@ class Observed:
     """None while the hub does not answer."""
     clusters: Mapping[str, SeenCluster] | None = None
     """The course's own clusters; None while the gateway does not answer."""
+    material: SeenMaterial | None = None
+    """None while the keeper of the material does not answer."""
     probed: frozenset[str] = frozenset()
     """Hosts whose GPUs were probed by this very command: it tries once."""
     builder: str = ""

@@ -17,6 +17,7 @@ class Stage(Enum):
     GROUND = "Networks, secrets, settings"
     GPUS = "GPUs"
     FRONT = "Gateway, hub, proxy"
+    MATERIAL = "Material"
     PEOPLE = "Accounts"
     CLUSTERS = "Spark clusters"
     DATA = "Data"
@@ -178,6 +179,23 @@ class AwaitService(Step):
     @property
     def what(self) -> str:
         return f"wait until {self.name} runs" + (f" on {_some(self.on)}" if self.on else "")
+
+
+@dataclass(frozen=True)
+class PutMaterial(Step):
+    """Send what the keeper of the material lacks, and tell it what is released when."""
+
+    stage = Stage.MATERIAL
+    folders: tuple[str, ...]
+    new: bool
+
+    @property
+    def kind(self) -> Literal["add", "change"]:  # type: ignore[override]
+        return "add" if self.new else "change"
+
+    @property
+    def what(self) -> str:
+        return f"{'deliver' if self.new else 'update'} the material for {_some(self.folders)}"
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,10 @@ class Desired:
     """Services that the course is up without."""
     lending: Mapping[str, Lending] = field(default_factory=dict)
     """Host name to the GPUs that it lends; of hosts that answered."""
+    material: str = ""
+    """Digest of the material's manifest; "": there is none (plan/material.py)."""
+    folders: tuple[str, ...] = ()
+    """Folders of a home that material comes into."""
 
 
 def front_label(course: str) -> str:
@@ -151,6 +155,11 @@ def accounts(course: Course) -> tuple[Account, ...]:
     )
 
 
+def material_url(course: Course) -> str:
+    """The repository that notebooks pull material from; "" when the course has none."""
+    return f"git://tasks.{course.names.material}/material.git" if course.material else ""
+
+
 def hub_network(course: Course) -> desired.Network:
     """The first part of the pool, at most a /22: a thousand notebooks."""
     pool = ipaddress.ip_network(course.network.pool)
@@ -206,6 +215,7 @@ def _gateway_config(course: Course, tags: Tags) -> desired.Config:
             },
             "quotas": quotas.model_dump(),
             "public_url": course.hub.url or "",
+            "material": material_url(course),
         },
     )
 

@@ -44,6 +44,7 @@ class _Checks:
         self.users()
         self.clusters()
         self.data()
+        self.material()
         self.files()
 
     def place(self, *path: str | int) -> Place:
@@ -145,6 +146,23 @@ class _Checks:
             if one.name in seen:
                 self.wrong(("data", number, "name"), f"{one.name} is there twice")
             seen.add(one.name)
+
+    def material(self) -> None:
+        """Every entry has a folder of its own; what is in it is looked at in actions/material.py."""
+        seen: dict[tuple[str, ...], int] = {}
+        for number, one in enumerate(self.course.material):
+            parts = tuple(one.into.split("/"))
+            for other, first in seen.items():
+                if other[: len(parts)] == parts[: len(other)]:
+                    line = self.place("material", first).line
+                    that = f"material[{first}] ({'/'.join(other)}, line {line})"
+                    what = f"comes into the same folder as {that}" if other == parts else f"and {that} overlap"
+                    what = f"{one.into} {what}"
+                    self.wrong(("material", number, "into"), what, "give each entry a folder of its own")
+                    break
+            seen.setdefault(parts, number)
+            if one.folder is not None and not os.path.isdir(one.folder):
+                self.wrong(("material", number, "folder"), f"{one.folder} is not a folder here")
 
     def files(self) -> None:
         """Files of this machine that the course needs."""

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
@@ -60,6 +61,12 @@ ClusterName = Annotated[str, AfterValidator(words.cluster_name)]
 NotebookSize = Annotated[Size, AfterValidator(words.at_least("512M"))]
 WorkerSize = Annotated[Size, AfterValidator(words.at_least("768M"))]
 Lease = Annotated[Duration, AfterValidator(words.at_least_seconds(10))]
+GitUrl = Annotated[str, AfterValidator(words.git_url)]
+Branch = Annotated[str, AfterValidator(words.branch)]
+Into = Annotated[str, AfterValidator(words.home_folder)]
+Release = Annotated[
+    dict[str, datetime], BeforeValidator(words.release), Field(json_schema_extra={"type": ["string", "object"]})
+]
 Gpus = Annotated[Literal["auto", "none"] | list[str], BeforeValidator(words.gpus)]
 Address = Annotated[str, AfterValidator(words.address)]
 Version = Annotated[Literal[1], BeforeValidator(lambda value: 1 if value == "1" else value)]
@@ -285,6 +292,39 @@ class Network(Section):
     pool: Pool = Field("10.186.0.0/16", description="Range for the course's networks; no host may use it.")
 
 
+class Material(Section):
+    """Files that come into every home, from a git repository, a folder, or what occamctl brings along."""
+
+    git: GitUrl | None = Field(None, description="A git repository; credentials are those of your own git.")
+    branch: Branch = Field("", description="Its branch or tag; without: the one that it names itself.")
+    folder: FilePath | None = Field(None, description="Instead of git: a folder of this machine.")
+    built_in: Literal["labs", "solutions"] | None = Field(
+        None, description="Instead of git: the course's own labs, or their solutions."
+    )
+    into: Into = Field(description="Folder in the home that it comes into; one for each entry.")
+    release: Release = Field(
+        {},
+        description="When students get it: a date and time, or one for each pattern of file names.",
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Material:
+        given = [key for key in ("git", "folder", "built_in") if getattr(self, key) is not None]
+        if len(given) != 1:
+            what = " and ".join(given) + " contradict each other" if given else "names no source"
+            raise words.Unfit(what, "write one of git, folder and built_in")
+        if self.branch and self.git is None:
+            raise words.Unfit("branch needs git", "leave branch away")
+        return self
+
+    @property
+    def source(self) -> str:
+        """Where it comes from, in a few words."""
+        if self.git is not None:
+            return f"{self.git}{f' ({self.branch})' if self.branch else ''}"
+        return str(self.folder) if self.folder is not None else f"built-in {self.built_in}"
+
+
 class Course(Section):
     """The whole course file."""
 
@@ -303,6 +343,9 @@ class Course(Section):
     quotas: Quotas = Field(Quotas(), description="What one person may hold at a time.")
     data: list[DataSet] = Field([], description="Data sets under /data.")
     network: Network = Field(Network(), description="Addresses inside the course.")
+    material: list[Material] = Field(
+        [Material(built_in="labs", into="labs")], description="What comes into every home; []: nothing."
+    )
 
     @property
     def names(self) -> names.Names:
@@ -319,3 +362,12 @@ class Course(Section):
 
     def role(self, username: str) -> Literal["instructor", "student"]:
         return "instructor" if any(person.username == username for person in self.instructors) else "student"
+
+    def moment(self, written: datetime) -> datetime:
+        """A date of the file as a moment: in the course's time zone, unless it names an offset."""
+        if written.tzinfo is not None:
+            return written
+        try:
+            return written.replace(tzinfo=ZoneInfo(self.term.timezone) if self.term else UTC)
+        except ZoneInfoNotFoundError:  # a container without tzdata; nobody asks there
+            return written.replace(tzinfo=UTC)

@@ -76,6 +76,11 @@ class Names:
         return f"{self.course}-gpus"
 
     @property
+    def material(self) -> str:
+        """The service that publishes the course's material, and the volume with all of it."""
+        return f"{self.course}-material"
+
+    @property
     def walls_table(self) -> str:
         """The nftables table (family inet) with these rules: one for each course, so removing it removes no more."""
         return f"occam-{self.course}"

@@ -6,6 +6,7 @@ import ipaddress
 import re
 import zoneinfo
 from collections.abc import Callable
+from datetime import datetime
 from urllib.parse import urlsplit
 
 from occamctl.spec import names, units
@@ -19,6 +20,10 @@ _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+:~-]+)?")
 _IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._:/@-]*")
 _GPU = re.compile(r"(GPU|MIG)-[A-Za-z0-9/-]+")
 _NARROWEST_POOL = 20
+_GIT = re.compile(r"(?P<scheme>https?|ssh|git|file)://[^\s]+|[A-Za-z0-9_.-]+@[A-Za-z0-9._-]+:[^\s]+")
+_BRANCH = re.compile(r"(?![-/])[^\s~^:?*\[\\]+")
+_FOLDER = re.compile(r"[\w+][\w.+-]*")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d)?)?")
 
 
 class Unfit(ValueError):
@@ -195,6 +200,60 @@ def pool(word: str) -> str:
     if network.prefixlen > _NARROWEST_POOL:
         raise Unfit(f"{word} is too small for a network per student", f"a /{_NARROWEST_POOL} at least")
     return word
+
+
+def git_url(word: str) -> str:
+    """The address of a git repository. A password in it would show in the process list of this machine."""
+    found = _GIT.fullmatch(word)
+    if not found:
+        raise Unfit(f"{word!r} is not the address of a git repository", "write https://…, ssh://…, or user@host:path")
+    try:
+        parts = urlsplit(word)
+    except ValueError as error:
+        raise Unfit(f"not the address of a git repository: {error}") from None
+    if found["scheme"] and (parts.password or (parts.username and parts.scheme != "ssh")):
+        raise Unfit("a name or password must not stand in it", "let your own git know it: git help credentials")
+    return word
+
+
+def branch(word: str) -> str:
+    """A branch or tag, as git allows them."""
+    if not word or (_BRANCH.fullmatch(word) and ".." not in word and not word.endswith(("/", ".", ".lock"))):
+        return word
+    raise Unfit(f"{word!r} is not a branch or a tag")
+
+
+def home_folder(word: str) -> str:
+    """A folder inside of a home. It is the name of a branch too (see engine/material_inside.py)."""
+    parts = word.rstrip("/").split("/")
+    if any(part in ("", "..") for part in parts) or word.startswith("~"):
+        raise Unfit(f"{word!r} is not inside of the home", "write a folder of the home, such as labs")
+    if all(_FOLDER.fullmatch(part) and ".." not in part and not part.endswith((".", ".lock")) for part in parts):
+        return "/".join(parts)
+    raise Unfit(f"{word!r} cannot be a folder for material", "letters, digits and . _ + - only, none of them hidden")
+
+
+def release(value: object) -> dict[str, datetime]:
+    """When files are released, by pattern; one date stands for all of them."""
+    if isinstance(value, dict):
+        for pattern in value:
+            if not str(pattern).strip("/ "):
+                raise Unfit(f"{str(pattern)!r} is not a pattern of file names", 'such as "03-*.ipynb"')
+        return {str(pattern): moment(when) for pattern, when in value.items()}
+    return {"*": moment(value)}
+
+
+def moment(value: object) -> datetime:
+    """A date and time; a date alone is its first minute."""
+    if isinstance(value, datetime):
+        return value
+    try:
+        if isinstance(value, str) and _MOMENT.fullmatch(value):
+            return datetime.fromisoformat(value)
+    except ValueError:  # the thirtieth of February
+        pass
+    said = "a list or mapping" if isinstance(value, list | dict) else repr(value)
+    raise Unfit(f"{said} is not a date and time", "write 2026-10-12T09:00, or 2026-10-12")
 
 
 def at_least(least: str) -> Callable[[int], int]:

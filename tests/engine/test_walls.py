@@ -211,12 +211,6 @@ def test_the_mark_of_a_home_is_not_the_students(stage: Stage, notebook: str) -> 
     assert stage.said(notebook, "sh", "-c", "echo mine > /home/student/file") == "", "the twin: their own folder"
 
 
-def test_material_is_delivered_with_its_hashes(stage: Stage, notebook: str) -> None:
-    listed = json.loads(stage.said(notebook, "cat", "/home/.occam/delivered.json"))
-    there = stage.said(notebook, "sh", "-c", "cd /home; find student/labs -type f 2>/dev/null").split("\n")[:-1]
-    assert sorted(listed) == sorted(name for name in there if name)
-
-
 Restart = Callable[[dict[str, str]], str]
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -144,6 +146,66 @@ def test_status_shows_everything_and_finds_nothing_wrong(course, occamctl, url, 
     assert {one["state"] for one in seen["services"]} == {"running"}
     assert {one["user"] for one in seen["notebooks"]} >= set(STUDENTS)
     assert seen["wrong"] == []
+
+
+SECRET = "the solution that nobody may see yet"
+# Sent backwards: IPython keeps what was run, and the search would find itself.
+SEARCH = f"""
+import os, subprocess
+url, told = os.environ["OCCAM_MATERIAL_URL"], {SECRET[::-1]!r}[::-1]
+subprocess.run(["git", "clone", "-q", "--mirror", url, "/tmp/mirror"], check=True)
+objects = subprocess.run(
+    ["git", "-C", "/tmp/mirror", "cat-file", "--batch", "--batch-all-objects"], capture_output=True, check=True
+).stdout
+places = ["/home", "/opt/occam/lib", "/tmp", "/srv", "/mnt", "/etc", "/run", "/dev/shm", "/var/lib"]
+found = subprocess.run(["grep", "-rlsa", "--", told, *places], capture_output=True, text=True, check=False).stdout
+print("NOWHERE" if len(objects) > 1000 and told.encode() not in objects and not found else f"FOUND {{found}}")
+"""
+
+
+def test_material_comes_on_its_date_and_leaves_what_a_student_changed(course, occamctl, url, signed_in):
+    """From a folder and from git; the students' notebooks run on other hosts than the one that keeps it."""
+    folder, repository, before = course.with_name("ours"), course.with_name("exercises"), course.read_text()
+    folder.mkdir()
+    (folder / "01.txt").write_text("one\ntwo\nthree\nfour\nfive\n")
+    (folder / "02-solution.txt").write_text(SECRET)
+    git = ["git", "-C", str(repository), "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    subprocess.run(["git", "init", "-q", "-b", "main", str(repository)], check=True)
+    (repository / "a.txt").write_text("from git")
+    for words in (["add", "."], ["commit", "-qm", "one"]):
+        subprocess.run([*git, *words], check=True)
+
+    def deliver(when: str) -> None:
+        ours = f"  - {{folder: ours, into: ours, release: {{'02-*': '{when}'}}}}\n"
+        theirs = f"  - {{git: 'file://{repository}', into: more/exercises}}\n"
+        course.write_text(f"{before}material:\n  - {{built_in: labs, into: labs}}\n{ours}{theirs}")
+        assert "the material for labs, ours, more/exercises" in occamctl("course", "plan")
+        occamctl("course", "up", "-y")
+        assert json.loads(occamctl("course", "plan", "-o", "json")) == []
+
+    student = signed_in[STUDENTS[1]]
+    deliver("2099-01-01T09:00")
+    with student.kernel() as kernel:
+        told = kernel.run("import occam, os; occam.material(); print(os.listdir('ours'), os.listdir('more/exercises'))")
+        assert "ours: " in told.text
+        assert "'01.txt'" in told.text
+        assert "'a.txt'" in told.text
+        assert kernel.run(SEARCH).text.strip() == "NOWHERE"
+        edit = "text = open('ours/01.txt').read(); open('ours/01.txt', 'w').write(text.replace('one', 'my own'))"
+        assert not kernel.run(edit).error
+        (folder / "01.txt").write_text("one\ntwo\nthree\nfour\nFIVE\n")
+        deliver((datetime.now(UTC) + timedelta(seconds=25)).isoformat(timespec="seconds"))
+        (row,) = [row for row in json.loads(occamctl("status", "-o", "json"))["material"] if row["folder"] == "ours"]
+        assert (row["files"], row["next_files"]) in ((2, ["02-solution.txt"]), (2, []))
+        wait.until(
+            lambda: kernel.run("occam.material(); print(open('ours/02-solution.txt').read())").text,
+            lambda seen: SECRET in seen,
+            "the release",
+            seconds=60,
+        )
+        lines = kernel.run("print(open('ours/01.txt').read().split())").text
+        assert lines.strip() == str(["my", "own", "two", "three", "four", "FIVE"])
+        assert ".ipynb" in kernel.run("import os; print(os.listdir('labs'))").text, "the built-in ones"
 
 
 def test_down_refuses_to_lose_work_and_then_leaves_nothing(course, occamctl, url, signed_in):

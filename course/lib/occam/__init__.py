@@ -18,6 +18,7 @@ from occam.errors import NotEnough, NotReached, NotStarted, OccamError, Refused,
 if TYPE_CHECKING:
     from occam import data
     from occam.classic import Session
+    from occam.delivery import material
     from occam.lookout import show_progress as progress
     from occam.scales import scaling
     from occam.session import clusters, current, quota, spark, stop
@@ -37,6 +38,7 @@ __all__ = [
     "current",
     "data",
     "load_ipython_extension",
+    "material",
     "progress",
     "quota",
     "scaling",
@@ -47,6 +49,7 @@ __all__ = [
 
 _WITH_PYSPARK = {
     "Session": ("occam.classic", "Session"),
+    "material": ("occam.delivery", "material"),
     "progress": ("occam.lookout", "show_progress"),
     "scaling": ("occam.scales", "scaling"),
     "train": ("occam.training.train", "train"),

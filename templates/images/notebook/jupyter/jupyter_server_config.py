@@ -26,3 +26,5 @@ c.KernelManager.shutdown_wait_time = 8.0
 c.LabApp.extension_manager = "readonly"
 # Spark's page and the like are reached at proxy/<port>/, inside this container only.
 c.ServerProxy.host_allowlist = ["localhost", "127.0.0.1"]
+# Material that is released while the notebook runs.
+c.ServerApp.jpserver_extensions = {"occam.rounds": True}
