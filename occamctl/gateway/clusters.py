@@ -126,7 +126,8 @@ class Clusters:
         """Raises DoesNotFit, also when others wait for room: what is guaranteed is had at once, the rest in turn."""
         with self._turn:
             ahead = len(self.queue.ahead(wish.ticket, time.monotonic()))
-            cluster, change = self.ledger.admit(facts, rights, self._rooms(), self._lease(facts))
+            with gpu_words.those_out_named(facts.sizes[0].gpu, self._sight.last.out()):
+                cluster, change = self.ledger.admit(facts, rights, self._rooms(), self._lease(facts))
             if ahead and change.new and self.ledger.held(facts.owner).workers > rights.guarantee:
                 self.ledger.remove(cluster)  # nothing of it has been made yet
                 many = "one request waits" if ahead == 1 else f"{ahead} requests wait"
@@ -308,7 +309,8 @@ class Clusters:
         with cluster.lock:
             self._must_be_it(cluster)
             before = cluster.facts
-            change = self.ledger.resize(cluster, wants, rights, rooms, size)
+            with gpu_words.those_out_named((size or before.sizes[0]).gpu, self._sight.last.out()):
+                change = self.ledger.resize(cluster, wants, rights, rooms, size)
             self._settle_change(cluster, before, change)
         return self.view(cluster)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -70,6 +71,22 @@ def never(want: GpuWish, rooms: Iterable[Room], *, each: int = 1) -> DoesNotFit 
         there = ", ".join(f"{room.hostname} has {many}" for room in rooms if (many := _on(room, want)))
         return NeverFits(f"{want} have to be in one host: {there}", fix="ask for fewer")
     return None
+
+
+@contextmanager
+def those_out_named(want: GpuWish | None, out: Iterable[tuple[str, Gpu, str]]) -> Iterator[None]:
+    """A refusal of what the course does not have names those that it would have.
+
+    out  GPUs out of service: host, GPU, and why
+    """
+    try:
+        yield
+    except NeverFits as no:
+        told = Counter((host, gpus.called(one), why) for host, one, why in out if want and gpus.suits(one, want))
+        if told:
+            each = [f"{many} {called} on {host} ({why})" for (host, called, why), many in told.items()]
+            no.what += f"; out of service: {', '.join(each[:_MANY])}"
+        raise
 
 
 def _all(want: GpuWish, each: int) -> str:

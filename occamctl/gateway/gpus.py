@@ -33,7 +33,7 @@ from occamctl.gateway.notebook_service import GROUPS, Home, groups_of, home_of, 
 from occamctl.gateway.notebooks import Notebooks
 from occamctl.gateway.quotas import Rights, called
 from occamctl.gateway.settings import Settings
-from occamctl.gateway.sight import Seen, Sight
+from occamctl.gateway.sight import Seen, Sight, trouble
 from occamctl.plan import desired, gpus
 from occamctl.plan.observed import Gpu
 from occamctl.spec import names
@@ -103,15 +103,16 @@ class Gpus:
             seen = self._sight.look(FRESH)
             home = self._notebooks.home(user, seen.services.get(self._settings.names.notebook(user)))
             before = self._ledger.gpus.of(user)
-            made = self._ledger.gpus.assign(
-                user,
-                asked.want,
-                asked.seconds,
-                rights,
-                lambda but: seen.rooms(but=but),
-                home=home.node if home else "",
-                named=named,
-            )
+            with gpu_words.those_out_named(asked.want, seen.out()):
+                made = self._ledger.gpus.assign(
+                    user,
+                    asked.want,
+                    asked.seconds,
+                    rights,
+                    lambda but: seen.rooms(but=but),
+                    home=home.node if home else "",
+                    named=named,
+                )
             try:
                 new = Home(home.id if home else secrets.token_hex(8), made.node, "new")
                 self._write(user, made, home if home and home.node else new)
@@ -231,7 +232,7 @@ class Gpus:
         ]
 
     def _shown(self, gpu: Gpu, node: swarm.Node, holder: Holder | None, named: bool) -> dict[str, Any]:
-        trouble = "its host is down" if node.down else gpus.trouble(gpu, node.labels, node.generic)
+        wrong = trouble(gpu, node)
         now, use = time.time(), self.uses.get(gpu.uuid)
         kept = [one for one in self._ledger.gpus.reservations if gpu.uuid in one.uuids]
         state = "held" if holder else "reserved" if any(one.on(now) for one in kept) else "free"
@@ -239,8 +240,8 @@ class Gpus:
         return {
             **asdict(gpu),
             "host": node.hostname,
-            "state": "out" if trouble else state,
-            "trouble": trouble,
+            "state": "out" if wrong else state,
+            "trouble": wrong,
             "utilization": use.utilization if use and known else None,
             "memory_used": use.memory_used if use and known else None,
             "processes": use.processes if use and known else None,
@@ -262,7 +263,7 @@ class Gpus:
     def reserve(self, asked: Booking) -> dict[str, Any]:
         """Keep GPUs for a group. Raises DoesNotFit, EngineError."""
         seen = self._sight.look(FRESH)
-        with self._book:
+        with self._book, gpu_words.those_out_named(asked.want, seen.out()):
             made = self._ledger.gpus.reserve(
                 asked.group, asked.want, asked.begins, asked.ends, lambda but: seen.rooms(but=but)
             )

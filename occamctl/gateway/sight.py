@@ -15,6 +15,7 @@ from occamctl.engine.client import Engine
 from occamctl.errors import EngineError, HostError
 from occamctl.plan import gpus
 from occamctl.plan.fit import Room
+from occamctl.plan.observed import Gpu
 from occamctl.spec import names
 
 log = logging.getLogger("occam.gateway.sight")
@@ -98,6 +99,15 @@ class Seen:
             for node in self.open_nodes()
         ]
 
+    def out(self) -> list[tuple[str, Gpu, str]]:
+        """GPUs that are lent and cannot be given out: their host, and why."""
+        return [
+            (node.hostname, one, why)
+            for node in self.nodes.values()
+            for one in gpus.lent(node.labels)
+            if (why := trouble(one, node))
+        ]
+
     def empty(self) -> list[Room]:
         """Every node as it would be with nothing in it, and in order: a host that is down may come back."""
         found = []
@@ -105,6 +115,11 @@ class Seen:
             lent = gpus.lent(node.labels)
             found.append(Room(node.id, node.hostname, node.cpus, node.memory, gpus=lent, lent=lent))
         return found
+
+
+def trouble(gpu: Gpu, node: swarm.Node) -> str:
+    """Why a GPU that its node lends is not given out; "" when it is."""
+    return "its host is down" if node.down else gpus.trouble(gpu, node.labels, node.generic)
 
 
 class Sight:

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from occamctl.errors import DoesNotFit, OccamError, Refused
+from occamctl.gateway import gpu_words
 from occamctl.gateway.cluster import Cluster
 from occamctl.gateway.gpu_grants import Grant, grant_of, iso, label, reservations_of
 from occamctl.gateway.ledger import Ledger, Worker
@@ -95,6 +96,14 @@ def test_what_no_waiting_brings_is_said(ledger: Ledger, want: GpuWish, home: str
     assert says in no.value.what
     assert no.value.exit_code == 4
     assert ledger.gpus.grants == []
+
+
+def test_those_out_of_service_are_named_where_they_are_missed(ledger: Ledger) -> None:
+    lost = Gpu("GPU-h", "NVIDIA H100 80GB HBM3", 80 * GIB)
+    out = [("host-c", lost, "its host is down"), ("host-a", T4, "lost")]
+    with pytest.raises(NeverFits) as no, gpu_words.those_out_named(GpuWish(model="H100"), out):
+        ledger.gpus.assign("anna", GpuWish(model="H100"), None, STUDENT, rooms)
+    assert no.value.what.endswith("; out of service: 1 H100 80GB HBM3 on host-c (its host is down)")
 
 
 def test_a_course_without_gpus_says_so(ledger: Ledger) -> None:
