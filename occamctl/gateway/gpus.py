@@ -124,6 +124,9 @@ class Gpus:
     def release(self, user: str) -> None:
         """Give the GPUs back; those that a notebook runs with are free when it ends. None held is fine.
 
+        Those of a host that is down are given back at once: nobody knows when its end will be seen. Should the
+        notebook come back with the host, the swarm still keeps its GPUs from others.
+
         Raises EngineError.
         """
         _must_be_person(user)
@@ -131,10 +134,12 @@ class Gpus:
             before = self._ledger.gpus.of(user)
             if before is None:
                 return
+            seen = self._sight.look(FRESH)
             left = self._ledger.gpus.release(user)
-            still = left if left and left.used else None
+            if seen.down(before.node):
+                self._ledger.gpus.notebook_ended(user)
+            still = left if left and left.used and not seen.down(before.node) else None
             try:
-                seen = self._sight.look(FRESH)
                 home = self._notebooks.home(user, seen.services.get(self._settings.names.notebook(user)))
                 if home:
                     self._write(user, still, home)
