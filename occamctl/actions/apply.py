@@ -130,7 +130,10 @@ class Site:
             dict(step.keep),
         )
         self.session.probed.add(step.host)
-        say(f"its GPUs stay out of service: {why}" if why else "its containers see the GPUs that they are given")
+        if why is None:
+            say("all its GPUs are held; those that are not proven yet are probed by the next course up")
+        else:
+            say(f"its GPUs stay out of service: {why}" if why else "its containers see the GPUs that they are given")
 
     @perform.register
     def _(self, step: steps.PutService, say: Callable[[str], None]) -> None:

@@ -26,17 +26,17 @@ def prove(
     uuids: Collection[str],
     fingerprint: str,
     keep: Mapping[str, str],
-) -> str:
+) -> str | None:
     """Probe the GPUs of a node that nobody holds, and label the node with the outcome: the reason why they stay out.
 
-    "" when they are proven, and when all of them are held: what holds them has proved it. A probe that cannot be made
-    is a reason like any other.
+    "" when they are proven, None when all of them are held: there is nothing to probe with. A probe that cannot be
+    made is a reason like any other.
 
     keep  GPUs that stay out of service whatever is seen, with the reason
     """
     free = sorted(set(uuids) - held(manager, node))
     if not free:
-        return ""
+        return None
     try:
         why = _probe(manager, course, node, image, free)
     except OccamError as error:
