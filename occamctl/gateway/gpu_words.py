@@ -132,6 +132,8 @@ def holders(want: GpuWish | None, now: Now, *, on: str = "") -> str:
     for one in now.holders:
         if one.node in nodes and (want is None or gpus.suits(one.gpu, want)):
             until = f" until {moment(one.until, now.time)}" if one.until else ""
+            if one.until and one.until <= now.time:  # its owner has been told, and saves
+                until = ", whose time is over"
             held.setdefault((one.owner if now.named else called(one.owner, one.groups), until), []).append(one.gpu)
     told = [f"{who} {_holds(who)} {counted(these)}{until}" for (who, until), these in sorted(held.items())]
     taken = {one.gpu.uuid for one in now.holders}

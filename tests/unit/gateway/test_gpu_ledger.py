@@ -129,6 +129,15 @@ def test_a_then_is_one_of_the_gpus_that_are_asked_for(ledger: Ledger) -> None:
     assert no.value.fix == "ask again later"
 
 
+def test_a_time_that_is_over_is_not_told_as_one_to_come(ledger: Ledger, clock: Clock) -> None:
+    """Whoever is told to save keeps them for some minutes more."""
+    ledger.gpus.assign("anna", GpuWish(2), HOUR, PHD, rooms, home="a")
+    clock.now += HOUR + 60
+    with pytest.raises(DoesNotFit, match="group phd holds 2 A100-SXM4-40GB, whose time is over") as no:
+        ledger.gpus.assign("bob", ONE, None, STUDENT, rooms, home="a")
+    assert no.value.fix == "ask again later"
+
+
 def test_a_quota_counts_notebooks_and_executors(ledger: Ledger) -> None:
     some = Rights(Limits(gpus=2), shared=(Shared("phd", Limits(gpus=3)),), groups=("phd",))
     ledger.gpus.assign("anna", ONE, None, some, rooms)
