@@ -85,7 +85,8 @@ def of_notebook(said: Mapping[str, Any]) -> GpuWish | None:
 def _seconds(said: Mapping[str, Any]) -> int:
     seconds = wishes.take(said, "for", int)
     if not SHORTEST <= seconds <= LONGEST:
-        raise SpecError(f"for: {seconds} seconds: from {human_seconds(SHORTEST)} to {human_seconds(LONGEST)}")
+        most = f"{human_seconds(SHORTEST)} to {human_seconds(LONGEST)}"
+        raise SpecError(f"for: {human_seconds(seconds)} is not a time for GPUs", fix=f"from {most}")
     return seconds
 
 

@@ -191,7 +191,8 @@ def wish(said: Any) -> GpuWish | None:
 
 def _counted(count: int) -> GpuWish | None:
     if count < 0 or count > MOST:
-        raise ValueError(f"{count} GPUs: from 1 to {MOST}")
+        word = f"; a model is more than its number, as in 'RTX {count}'" if count >= 1000 else ""
+        raise ValueError(f"{count} GPUs: from 1 to {MOST}{word}")
     return GpuWish(count) if count else None
 
 

@@ -50,6 +50,7 @@ def test_what_a_wish_means(said: Any, means: GpuWish | None) -> None:
     [
         (-1, "from 1 to 64"),
         (65, "from 1 to 64"),
+        (4090, "as in 'RTX 4090'"),
         (1.5, "is not a number of GPUs"),
         ("", "is not a number of GPUs"),
         ([], "is not a number of GPUs"),
