@@ -1,0 +1,55 @@
+"""What becomes of GPUs on a host that is down."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from occamctl.gateway.gpus import Gpus
+from occamctl.gateway.ledger import Ledger, Worker
+from occamctl.gateway.quotas import Limits, Quota, Quotas, Rights
+from occamctl.gateway.sight import Seen
+from occamctl.plan import gpus
+from occamctl.plan.fit import Room
+from occamctl.plan.gpus import GpuWish
+from occamctl.plan.observed import Gpu
+
+from .test_services import SETTINGS
+from .test_sight import node
+
+A100 = Gpu("GPU-a", "NVIDIA A100-SXM4-40GB", 40 << 30)
+ROOM = Room("1", "one", 16, 64 << 30, gpus=(A100,), lent=(A100,))
+
+
+def world(state: str) -> tuple[Gpus, Ledger]:
+    """Anna's notebook runs with the GPU of a node in this state."""
+    free = Quota(Limits(workers=9))
+    ledger = Ledger("ml", Worker(1, 2 << 30), Quotas(free, free))
+    ledger.gpus.assign("anna", GpuWish(), None, Rights(Limits()), lambda but: [ROOM])
+    ledger.gpus.use("anna", 0)
+    lends = {gpus.LENT: gpus.label((A100,)), gpus.PROVEN: "yes"}
+    there = replace(node("1"), state=state, labels=lends, generic=gpus.resources("GPU-a"))
+    seen = Seen(0, {"1": there}, {}, {})
+    sight = SimpleNamespace(look=lambda age: seen, last=seen)
+    notebooks = SimpleNamespace(alone=lambda user: nullcontext(), home=lambda user, there: None)
+    made = Gpus(cast(Any, None), SETTINGS, ledger, sight=cast(Any, sight), notebooks=cast(Any, notebooks))
+    return made, ledger
+
+
+@pytest.mark.parametrize(("state", "left"), [("ready", 1), ("down", 0)])
+def test_a_release_waits_for_the_notebooks_end_where_that_can_be_seen(state: str, left: int) -> None:
+    made, ledger = world(state)
+    made.release("anna")
+    assert len(ledger.gpus.grants) == left
+    assert ledger.held("anna").gpus == left
+
+
+def test_those_out_of_service_are_shown_with_the_reason() -> None:
+    made, _ = world("down")
+    (shown,) = made.listed(named=False)
+    assert (shown["state"], shown["trouble"]) == ("out", "its host is down")
+    assert made._sight.last.out() == [("host-1", A100, "its host is down")]
