@@ -92,7 +92,8 @@ class Notebooks:
         """
         with self.alone(user):
             seen = self._sight.look(0.5)
-            there = seen.services.get(self._names.notebook(user))
+            # Not what was seen a moment ago: who changed the notebook just before may have started or stopped it since.
+            there = swarm.service(self._engine, self._names.notebook(user))
             home = self.home(user, there)
             if home and home.node and seen.down(home.node):
                 seen = self._sight.look(0)  # it may have come back since the last look

@@ -352,7 +352,7 @@ def test_workers_and_notebooks_share_and_a_class_has_its_own(on: Stage) -> None:
         assert "over the quota" in give(on, HERS, 1, ANNA, 409)["what"], "its workers count"
         body = {"group": "phd", "gpu": 4, "from": datetime.now(UTC).isoformat(), "for": 600}
         assert on.ask("POST", "/gpus/reservations", body).status_code == 201
-        seen = on.until(f"{HERS}/clusters/lab", lambda one: one["wanted"] == 0, "the workers to go", seconds=30)
+        seen = on.until(f"{HERS}/clusters/lab", lambda one: one["wanted"] == 0 and one["notices"], "a word", seconds=30)
         assert "reserved for group phd" in seen["notices"][-1]["text"]
         wait.until(lambda: assigned(on), lambda seen: not seen, "the workers' end", seconds=60)
         assert cluster(on, 2)["granted"]["1"] == 0
