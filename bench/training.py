@@ -130,15 +130,16 @@ _SAY = """
 print("SAID", json.dumps({{{arms}}}))
 """
 ARMS = {
-    "parquet": "_ours({small}, _path)",
     "hand": "_peer('hand', {small})",
+    "parquet": "_ours({small}, _path)",
     "arrays": "_ours({small}, (_x, _y))",
     "fit": "_peer('fit', {small})",
-    "large": "_ours({large}, (_x, _y))",
     "large hand": "_peer('hand', {large})",
+    "large": "_ours({large}, (_x, _y))",
     "large alone": "_ours({large}, (_x[: len(_x) // 2], _y[: len(_x) // 2]), workers=1)",
     "distributor": "_distributor('hand', {small})",
 }
+"""In this order, so that what is compared stands side by side."""
 
 
 def measure() -> list[Line]:
