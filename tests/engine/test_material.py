@@ -23,7 +23,7 @@ from occamctl.plan.material import PLACE, PROGRAM, Manifest, command
 
 pytestmark = pytest.mark.engine
 
-HUB_NET, OWN_NET = "10.197.43.0/28", "10.197.43.16/28"
+HUB_NET, OWN_NET = "10.197.43.0/26", "10.197.43.64/26"
 LABELS = {"occam.test": "material"}
 KEEPER = "tasks.ml-material"
 URL = f"git://{KEEPER}/material.git"

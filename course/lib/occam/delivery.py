@@ -37,7 +37,9 @@ _SETTINGS = {
     "init.defaultBranch": "main",
 }
 """Of git, in place of the student's own: those may ask for a key, or run something."""
-_FULL = "No space left on device"
+_FULL = "the disk is full"
+_SIGNS_OF_IT = ("No space left on device", "Disk quota exceeded", "unable to write file", "write error")
+"""git's words; a checkout says no more than that it cannot write."""
 _AWAY = "the course's material cannot be reached at the moment"
 
 
@@ -192,7 +194,13 @@ class Folder:
 
         fresh  nobody else is at work in this home: what is locked was left by somebody who is gone
         """
-        shutil.rmtree(self._draft, ignore_errors=True)
+        try:
+            shutil.rmtree(self._draft, ignore_errors=True)
+            return self._update(fresh=fresh)
+        finally:
+            shutil.rmtree(self._draft, ignore_errors=True)
+
+    def _update(self, *, fresh: bool) -> str:
         if not self.at.exists():
             return self._begin()
         if not self.at.is_dir():
@@ -360,8 +368,8 @@ def _told(lines: Iterator[str]) -> list[str]:
 
 def _reason(said: Iterable[str]) -> str:
     lines = [line.strip() for line in said]
-    if any(_FULL in line for line in lines):
-        return f"the disk is full ({_FULL})"
+    if any(sign in line for line in lines for sign in _SIGNS_OF_IT):
+        return _FULL
     return next((line for line in reversed(lines) if line.startswith(("fatal:", "error:", "CONFLICT"))), "")
 
 
