@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -12,8 +13,20 @@ _WIDE, _TALL, _GAP = 2.6, 1.0, 0.35
 _COLOURS = {"driver": "#f5d79b", "worker": "#a8cdec", "host": "#f2f2f2"}
 
 
-def cluster(spark: Any) -> Any:
-    """A matplotlib figure: the hosts, the workers' containers in them, and the driver in its notebook."""
+class Picture:
+    """A matplotlib figure that a notebook shows, also one that has not imported pyplot."""
+
+    def __init__(self, figure: Any) -> None:
+        self.figure = figure
+
+    def _repr_png_(self) -> bytes:
+        image = io.BytesIO()
+        self.figure.savefig(image, format="png", dpi=80)
+        return image.getvalue()
+
+
+def cluster(spark: Any) -> Picture:
+    """The hosts, the workers' containers in them, and the driver in its notebook."""
     from matplotlib.figure import Figure
 
     there = spark.cluster.status()
@@ -46,7 +59,7 @@ def cluster(spark: Any) -> Any:
             axes.plot([_WIDE + 0.3, left], [middle, bottom + _TALL / 2], color="0.6", lw=1, zorder=1 if column else 3)
     axes.set(xlim=(-0.2, _WIDE + 2.0 + max(len(hosts), 1) * (_WIDE + 0.9)), ylim=(-0.2, high + 0.2))
     axes.set_axis_off()
-    return figure
+    return Picture(figure)
 
 
 def _box(axes: Any, x: float, y: float, wide: float, tall: float, words: list[str], kind: str) -> None:
@@ -62,8 +75,8 @@ def _box(axes: Any, x: float, y: float, wide: float, tall: float, words: list[st
         axes.text(x + wide / 2, y + tall / 2 - 0.12, line, ha="center", va="center", fontsize=8, zorder=layer + 1)
 
 
-def timeline(tasks: Iterable[tuple[str, float, float]]) -> Any:
-    """A matplotlib figure of what ran where and when: (worker, start, end) of each task, in seconds of a clock."""
+def timeline(tasks: Iterable[tuple[str, float, float]]) -> Picture:
+    """What ran where and when: (worker, start, end) of each task, in seconds of a clock."""
     from matplotlib.figure import Figure
 
     listed = sorted(tasks)
@@ -77,4 +90,4 @@ def timeline(tasks: Iterable[tuple[str, float, float]]) -> Any:
     axes.set(yticks=range(len(workers)), yticklabels=workers, xlabel="seconds since the first one began")
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
-    return figure
+    return Picture(figure)
