@@ -28,7 +28,8 @@ _COLUMNS = ("owner", "name", "state", "workers", "size", "hosts", "message")
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="Name of the new cluster: at most 12 small letters, digits, hyphens.")],
+    name: Annotated[str, typer.Argument(help="Its name: at most 12 small letters, digits, hyphens.")] = "",
+    cluster: Annotated[str, typer.Option("--cluster", help="The same, as the other commands take it.")] = "",
     workers: Annotated[int, typer.Option("--workers", "-w", min=0, help="Workers it gets.")] = 2,
     cores: Cores = 0,
     memory: Memory = "",
@@ -41,11 +42,14 @@ def create(
     from occamctl import render
     from occamctl.actions import clusters
     from occamctl.actions.session import open_course
+    from occamctl.errors import SpecError
 
+    if bool(name) == bool(cluster):
+        raise SpecError("the new cluster needs a name, once", fix="occamctl spark create demo")
     size = clusters.Size(cores, _size(memory), gpu_kind or int(gpu) or None)
     with open_course(config, manager_only=True) as session, render.progress() as say:
         session.all_here()
-        made = clusters.create(session, user, name, workers, size, say)
+        made = clusters.create(session, user, name or cluster, workers, size, say)
     _ready(made)
 
 
@@ -69,7 +73,7 @@ def scale(
     with open_course(config, manager_only=True) as session, render.progress() as say:
         session.all_here()
         before, made = clusters.scale(session, user, cluster, workers, gpu_kind or int(gpu) or None, say)
-    render.line(f"{before} → {workers} workers{' with GPUs' if gpu or gpu_kind else ''}")
+    render.line(f"{before} → {_workers(workers)}{' with GPUs' if gpu or gpu_kind else ''}")
     _ready(made)
     if made["declared"]:
         render.note("The course file declares this cluster: the next course up brings its number of workers back.")
@@ -114,7 +118,9 @@ def status(user: User = "", cluster: Name = "", config: Config = Path("occam.yam
 def submit(
     program: Annotated[Path, typer.Argument(metavar="APP.PY", help="The application: a Python file.")],
     arguments: Annotated[list[str] | None, typer.Argument(metavar="ARGS", help="What it is called with.")] = None,
-    name: Annotated[str, typer.Option(help="A name for it: at most 12 small letters, digits, hyphens.")] = "",
+    name: Annotated[
+        str, typer.Option("--name", "--cluster", help="A name for it: at most 12 small letters, digits, hyphens.")
+    ] = "",
     workers: Annotated[int, typer.Option("--workers", "-w", min=0, help="Workers it gets.")] = 2,
     cores: Cores = 0,
     memory: Memory = "",
@@ -143,7 +149,7 @@ def submit(
         if detach:
             render.line(there["name"])
             return
-        render.note(f"application {there['name']} of {there['owner']}: {workers} workers")
+        render.note(f"application {there['name']} of {there['owner']}: {_workers(workers)}")
         try:
             code = applications.follow(session, there, _pass_on)
         except KeyboardInterrupt:
@@ -215,7 +221,7 @@ def delete(user: User = "", cluster: Name = "", yes: Yes = False, config: Config
     with open_course(config, manager_only=True) as session:
         session.all_here()
         there = clusters.find(session, user, cluster)
-        asked = f"Remove cluster {there['name']} of {there['owner']} with {there['wanted']} workers?"
+        asked = f"Remove cluster {there['name']} of {there['owner']} with {_workers(there['wanted'])}?"
         if not yes and not sure(asked):
             render.line("Nothing was done.")
             raise typer.Exit(1)
@@ -256,11 +262,14 @@ def _size(text: str) -> int:
 def _ready(made: Cluster) -> None:
     from occamctl import render
 
-    render.line(
-        f"Cluster {made['name']} of {made['owner']}: {made['wanted']} workers run on {_hosts(made) or 'no host'}"
-    )
+    run = f"{_workers(made['wanted'])} {'runs' if made['wanted'] == 1 else 'run'} on {_hosts(made)}"
+    render.line(f"Cluster {made['name']} of {made['owner']}: {run if made['wanted'] else 'no workers'}")
     if made["connect_url"]:
         render.line(f"Inside the course's network: {made['connect_url']}")
+
+
+def _workers(many: int) -> str:
+    return "1 worker" if many == 1 else f"{many} workers"
 
 
 def _hosts(there: Cluster) -> str:
