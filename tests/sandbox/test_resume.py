@@ -65,7 +65,7 @@ def test_up_killed_at_any_moment_is_finished_by_the_next(course: Path) -> None:
     assert "Nothing to do" in finish(course, "course", "up")
     with open_course(course) as session:
         listed = [one["Spec"]["Name"] for one in swarm.services(session.manager, {names.COURSE: "resume"})]
-        assert sorted(listed) == ["resume-gateway", "resume-hub", "resume-proxy", "resume-walls"]
+        assert sorted(listed) == ["resume-gateway", "resume-hub", "resume-material", "resume-proxy", "resume-walls"]
     people = subprocess.run(
         [sys.executable, "-m", "occamctl", "user", "list", "-o", "json", "-c", str(course)],
         capture_output=True,
