@@ -148,7 +148,7 @@ def test_declared_clusters_come_and_go_with_the_file(course: Path, occamctl: Run
     def declare(clusters: str) -> None:
         course.write_text(before.replace("memory: 1G}}", f"memory: 1G}}, clusters: {clusters}}}"))
 
-    occamctl("spark", "create", "ours", "--workers", "0")
+    occamctl("spark", "create", "--cluster", "ours", "--workers", "0")
     occamctl("spark", "create", "hand", "--workers", "0")
     try:
         declare("[{name: ours, workers: 1}, {name: demo, workers: 0}]")
