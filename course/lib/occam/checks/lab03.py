@@ -96,5 +96,6 @@ def final(answer: Any, model: Any, test: Any, validation: float) -> str:
     hint = "BinaryClassificationEvaluator(labelCol=…).evaluate(model.transform(…)) on events that no choice was made by"
     if abs(number(answer) - validation) < 1e-9:
         hint = "that is the AUC by which this model was chosen; which events did no choice see?"
-    near(answer, right, "the AUC", hint, off=1e-6)
+    # The evaluator puts a large table's scores into bins, and those hang on the order in which rows arrive.
+    near(answer, right, "the AUC", hint, off=1e-3)
     return f"AUC {right:.4f}, by events that nobody chose by (chosen by: {validation:.4f})"
