@@ -235,7 +235,7 @@ def test_an_executor_that_its_container_kills_names_the_limit(stage: Stage) -> N
                 Path(f"/proc/{{jvm}}/oom_score_adj").write_text("1000")
                 filled = []
                 while Path(f"/proc/{{jvm}}").exists() and len(filled) < 100:
-                    filled.append(os.urandom(10 << 20))
+                    filled.append(b"x" * (10 << 20))  # at once, or another worker's copy of the task ends this one
                 time.sleep(60)
             said = count(trouble)
         """)
