@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -189,7 +190,24 @@ def _ensure_host(
         describe=lambda _: "not ready",
         fix=f"docker exec {container} cat /var/log/dockerd.log",
     )
+    wait.until(
+        lambda: _unreachable(address),
+        lambda why: not why,
+        f"SSH of {container}",
+        seconds=START_SECONDS,
+        describe=str,
+        fix=f"docker logs {container}",
+    )
     say(container, f"up at {address}")
+
+
+def _unreachable(address: str) -> str:
+    """Why no SSH server answers there; "" when one does. A new address may take the network a moment."""
+    try:
+        with socket.create_connection((address, 22), timeout=2) as there:
+            return "" if there.recv(4) == b"SSH-" else "no SSH server answers"
+    except OSError as error:
+        return str(error)
 
 
 def _host_key(engine: Engine, name: str, number: int, address: str) -> str:
