@@ -40,7 +40,8 @@ def _blocks(name: str, seen: Iterable[tuple[Cell, Ran]], figures: list[bytes]) -
         text = ""
         for data in ran.shown:
             found = _pictures(data)
-            text += "" if "image/png" in data else data.get("text/plain", "").rstrip("\n") + "\n"
+            said = data.get("text/plain", "").rstrip("\n") + "\n"
+            text += "" if "image/png" in data or said.startswith("<IPython.core.display") else said
             if found and text.strip():
                 yield _fenced(text)
                 text = ""
