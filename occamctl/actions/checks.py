@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from occamctl.actions.session import Session
 from occamctl.errors import DoesNotFit, HostError
@@ -31,25 +32,19 @@ def _memory(session: Session, seen: Observed) -> None:
         return
     memory, cores = max(one.memory for one in facts), max(one.cores for one in facts)
     course = session.course
-    for key, asked in (
-        ("notebook.mem_limit", course.notebook.mem_limit),
-        ("spark.worker.memory", course.spark.worker.memory),
-    ):
-        if asked > memory:
+    many = "{:g}".format
+    limits: tuple[tuple[str, float, float, Callable[[Any], str]], ...] = (
+        ("notebook.mem_limit", course.notebook.mem_limit, memory, human_size),
+        ("spark.worker.memory", course.spark.worker.memory, memory, human_size),
+        ("notebook.cpu_limit", course.notebook.cpu_limit, cores, many),  # the engine rejects a container with more
+        ("spark.worker.cpus", course.spark.worker.cpus, cores, many),
+    )
+    for key, asked, most, words in limits:
+        if asked > most:
             raise DoesNotFit(
-                f"{key}: {human_size(asked)} is more than any host has ({human_size(memory)})",
+                f"{key}: {words(asked)} is more than any host has ({words(most)})",
                 where=str(session.path),
-                fix=f"ask for at most {human_size(memory)}",
-            )
-    for key, cpus in (
-        ("notebook.cpu_limit", course.notebook.cpu_limit),  # the engine rejects a container with a larger limit
-        ("spark.worker.cpus", course.spark.worker.cpus),
-    ):
-        if cpus > cores:
-            raise DoesNotFit(
-                f"{key}: {cpus:g} is more than any host has ({cores})",
-                where=str(session.path),
-                fix=f"ask for at most {cores}",
+                fix=f"ask for at most {words(most)}",
             )
 
 

@@ -114,7 +114,17 @@ def _from_files(paths: list[str], names: tuple[Names, Names, str | None]) -> Fro
     return FromFiles(listings, first.choice.forms(lengths))
 
 
-class FromFiles:
+class _NoTable:
+    """What sources have in common whose rows are in no DataFrame: a task for each rank, and no settings."""
+
+    def frame(self, spark: Any, plan: Plan) -> Any:
+        return spark.range(0, plan.workers, 1, plan.workers)
+
+    def conf(self) -> Mapping[str, str]:
+        return {}
+
+
+class FromFiles(_NoTable):
     """Parquet files that the ranks read by themselves."""
 
     from_spark = True
@@ -130,18 +140,10 @@ class FromFiles:
         layouts, listings = {}, {}
         for part, one in self.listings.items():
             rows = preflight.rows(sum(one.rows), workers, _WHAT[part])
-            mixed = seed is not None and part == TRAIN
-            order = Permutation.seeded(rows, seed or 0) if mixed else Permutation(rows)
-            listings[part] = replace(one, order=order)
+            listings[part] = replace(one, order=_order(part, rows, seed))
             layouts[part] = Layout(rows, batch, workers)
         self.listings = listings
         return layouts
-
-    def frame(self, spark: Any, plan: Plan) -> Any:
-        return spark.range(0, plan.workers, 1, plan.workers)
-
-    def conf(self) -> Mapping[str, str]:
-        return {}
 
     def of_rank(self, rank: int, layouts: Mapping[str, Layout]) -> Iterator[Any]:
         return iter(())
@@ -191,7 +193,7 @@ class FromSpark:
             table.drop()
 
 
-class FromArrays:
+class FromArrays(_NoTable):
     from_spark = False
     listings: Mapping[str, Listing] = {}
     names: tuple[str, ...] = ()
@@ -217,16 +219,9 @@ class FromArrays:
         layouts = {}
         for part, one in self._arrays.items():
             rows = preflight.rows(len(one["x"]), workers, _WHAT[part])
-            mixed = seed is not None and part == TRAIN
-            self._orders[part] = Permutation.seeded(rows, seed or 0) if mixed else Permutation(rows)
+            self._orders[part] = _order(part, rows, seed)
             layouts[part] = Layout(rows, batch, workers)
         return layouts
-
-    def frame(self, spark: Any, plan: Plan) -> Any:
-        return spark.range(0, plan.workers, 1, plan.workers)
-
-    def conf(self) -> Mapping[str, str]:
-        return {}
 
     def of_rank(self, rank: int, layouts: Mapping[str, Layout]) -> Iterator[Any]:
         from occam.training import arrays
@@ -236,6 +231,11 @@ class FromArrays:
 
     def close(self) -> None:
         """The arrays are the notebook's."""
+
+
+def _order(part: str, rows: int, seed: int | None) -> Permutation:
+    """Rows to train on are mixed by the seed; those to validate by, and all without a seed, stay in order."""
+    return Permutation(rows) if seed is None or part != TRAIN else Permutation.seeded(rows, seed)
 
 
 def _in_words(forms: Mapping[str, Form]) -> str:
