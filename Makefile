@@ -26,7 +26,7 @@ demo-down: .venv/.has-occamctl
 
 test: .venv/.has-dev
 	@.venv/bin/python tests/engine_here.py
-	@$(PYTEST)
+	@$(PYTEST) -n 3
 lint: .venv/.has-dev
 	@$(PYTEST) tests/rules
 unit: .venv/.has-dev

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import statistics
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from occamctl.spec.course import Image
 OCCAMCTL = str(Path(sys.executable).with_name("occamctl"))
 NAME, HOSTS, GPUS = "benchgpu", 3, 2
 ROUNDS, JOINS = 5, 15
+HEARTBEAT = 5
+"""Seconds between two of a driver."""
 _FILE = """\
 version: 1
 course: {course}
@@ -59,15 +62,17 @@ def _list(file: Path) -> Line:
 def _join(file: Path) -> Line:
     """From the request until Spark counts the worker, with its driver there already; the first round does not count.
 
-    The driver says it with its heartbeat, and it is asked twice a second: times come in steps, and means are taken.
+    The driver says it with its heartbeat: times come in steps, so means are taken, and each request comes at another
+    moment between two heartbeats. Without that pause the two kinds fell into step with them, one always just too late.
     """
+    moments = random.Random(1)
     took: dict[str, list[float]] = {"with": [], "without": []}
     with open_course(file, manager_only=True) as session:
         session.all_here()
         clusters.scale(session, "", "", 0)
-        for _ in range(JOINS + 1):
-            took["without"].append(_joined(session, None))
-            took["with"].append(_joined(session, 1))
+        for kind, gpu in (("without", None), ("with", 1)) * (JOINS + 1):
+            time.sleep(moments.uniform(0, HEARTBEAT))
+            took[kind].append(_joined(session, gpu))
     means = {name: statistics.fmean(times[1:]) for name, times in took.items()}
     detail = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in means.items())
     return Line(

@@ -4,7 +4,7 @@
 
     with Course("occam.yaml") as course:
         course.up()
-        course.spark.scale(4)
+        course.spark(4)
         print(course.status().wrong)
 
 Nothing is printed and nothing is asked. What goes wrong is raised as one of occamctl/errors.py, with `what`, `where`,
@@ -255,7 +255,8 @@ class Spark:
     user     whose cluster; the course's own when left away
     cluster  which one; needed where there are several
     memory   of one worker, such as "4G"; with `cores` left away as the course file says
-    gpu      GPUs of one worker: a number, a model such as "A100", or a MIG profile such as "1g.10gb"
+    gpu      GPUs of one worker: a number, a model such as "A100", a MIG profile such as "1g.10gb",
+             or {"count": 1, "memory": "40G"}
     """
 
     _here: Where
@@ -267,18 +268,22 @@ class Spark:
         *,
         cores: int = 0,
         memory: str = "",
-        gpu: int | str | None = None,
+        gpu: clusters.Gpu = None,
         user: str = "",
     ) -> dict[str, Any]:
         """A cluster with a driver of its own; waits until its workers run. Raises DoesNotFit, Refused, TookTooLong."""
         return clusters.create(self._here(), user, name, workers, _size(cores, memory, gpu))
 
-    def scale(self, workers: int, *, gpu: int | str | None = None, user: str = "", cluster: str = "") -> dict[str, Any]:
+    def scale(self, workers: int, *, gpu: clusters.Gpu = None, user: str = "", cluster: str = "") -> dict[str, Any]:
         """Give it so many workers and wait until they run; the course's own is made if needed. Raises DoesNotFit.
 
         With `gpu` so many with such GPUs, beside those without.
         """
         return clusters.scale(self._here(), user, cluster, workers, gpu)[1]
+
+    def __call__(self, workers: int, *, gpu: clusters.Gpu = None, user: str = "", cluster: str = "") -> dict[str, Any]:
+        """`course.spark(8)`: the same as `scale`, which is what is wanted most often."""
+        return self.scale(workers, gpu=gpu, user=user, cluster=cluster)
 
     def list(self, user: str = "") -> list[dict[str, Any]]:
         return clusters.listed(self._here(), user)
@@ -295,7 +300,7 @@ class Spark:
         workers: int = 2,
         cores: int = 0,
         memory: str = "",
-        gpu: int | str | None = None,
+        gpu: clusters.Gpu = None,
         conf: Mapping[str, str] | None = None,
         py_files: Sequence[str | Path] = (),
         name: str = "",
@@ -335,7 +340,7 @@ class Spark:
         workers: int = 2,
         cores: int = 0,
         memory: str = "",
-        gpu: int | str | None = None,
+        gpu: clusters.Gpu = None,
         conf: Mapping[str, str] | None = None,
         py_files: Sequence[str | Path] = (),
         name: str = "",
@@ -362,7 +367,7 @@ class Spark:
         clusters.delete(self._here(), user, cluster)
 
 
-def _size(cores: int, memory: str, gpu: int | str | None) -> clusters.Size:
+def _size(cores: int, memory: str, gpu: clusters.Gpu) -> clusters.Size:
     try:
         return clusters.Size(cores, bytes_of(memory) if memory else 0, gpu)
     except ValueError as error:

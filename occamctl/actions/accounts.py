@@ -11,16 +11,28 @@ from occamctl.actions.ask import NotThere
 from occamctl.actions.pieces import container_of
 from occamctl.actions.session import Session
 from occamctl.errors import EngineError, from_dict
-from occamctl.plan.wanted import Account
+from occamctl.plan.wanted import HUB_DATA, Account
+from occamctl.spec import names
 
 _COMMAND = ("python", "-m", "occamctl.hub.accounts")
 _LIST, _PER_PERSON, _STOP = 30, 2, 100
 """Seconds for reading, for hashing one password on a busy host, and for a removal, which ends a notebook first."""
+_START = 80
+"""Seconds until a hub that starts has been told (`hub.known.STARTING`, and one question more)."""
 
 
 def listed(session: Session) -> tuple[Account, ...]:
     """Who may sign in now. Raises EngineError while the hub is not running."""
     return tuple(Account(**person) for person in _ask(session, {"command": "list"}, _LIST)["people"])
+
+
+def seen(session: Session) -> tuple[Account, ...]:
+    """The same as the hub wrote it down, which is quicker to read than its program starts."""
+    container = container_of(session.manager, session.names.hub)
+    content = session.manager.read_file(container, f"{HUB_DATA}/{names.PEOPLE}") if container else None
+    if content is None:
+        return listed(session)
+    return tuple(Account(**person) for person in json.loads(content)["people"])
 
 
 def put(session: Session, people: Iterable[Account], passwords: Mapping[str, str]) -> None:
@@ -30,7 +42,7 @@ def put(session: Session, people: Iterable[Account], passwords: Mapping[str, str
         for person in people
     ]
     if told:
-        _ask(session, {"command": "put", "people": told}, _LIST + _PER_PERSON * len(passwords))
+        _ask(session, {"command": "put", "people": told}, _LIST + _START + _PER_PERSON * len(passwords))
 
 
 def forget(session: Session, usernames: Iterable[str]) -> None:

@@ -9,6 +9,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,21 +89,15 @@ def submit(
         **size.body(),
         "application": application.body(),
     }
-    owner = owner or names.COURSE_OWNER
-    try:
-        made: Cluster = session.gateway.post(f"{clusters.of(owner)}/clusters", body, timeout=_MAKE)
-    except KeyboardInterrupt:
-        if not name:  # a name that was given may be that of another one, which is why it was refused
-            _take_back(session, clusters.path(owner, str(body["name"])))
-        raise
-    return made
-
-
-def _take_back(session: Session, path: str) -> None:
-    """End what an interrupted request has made, or makes a moment later."""
-    wait.nap(1)
-    with suppress(OccamError):
-        session.gateway.delete(path, timeout=_END)
+    with wait.Together(max_workers=1) as aside:
+        path = f"{clusters.of(owner or names.COURSE_OWNER)}/clusters"
+        asking: Future[Cluster] = aside.submit(session.gateway.post, path, body, timeout=_MAKE)
+        try:
+            return asking.result()
+        except KeyboardInterrupt:
+            with suppress(OccamError):  # the gateway makes it all the same; only its answer tells it from another one
+                end(session, asking.result())
+            raise
 
 
 def new_name(main: Path) -> str:

@@ -10,6 +10,7 @@ from hashlib import sha256
 
 from occamctl import wait
 from occamctl.actions import data_hosts, gpu_proof, material, users
+from occamctl.actions.ask import Gateway
 from occamctl.actions.session import MOST_AT_ONCE, Session
 from occamctl.actions.sources import Sources
 from occamctl.engine import ground, images, nodes, swarm
@@ -152,6 +153,8 @@ class Site:
     @perform.register
     def _(self, step: steps.AwaitService, say: Callable[[str], None]) -> None:
         await_service(self.session.manager, step.name, {nodes.own_id(self.session.engine(host)) for host in step.on})
+        if step.name == self.session.names.gateway:
+            await_answer(self.session.gateway)
 
     @perform.register
     def _(self, step: steps.PutMaterial, say: Callable[[str], None]) -> None:
@@ -233,6 +236,26 @@ def await_service(engine: Engine, name: str, on: Set[str] = frozenset()) -> None
             where=engine.name,
             fix=f"see: occamctl logs {name.rpartition('-')[2]}",
         )
+
+
+def await_answer(gateway: Gateway) -> None:
+    """Wait until the gateway answers: its task runs a moment before that. Raises TookTooLong with what is wrong."""
+
+    def look() -> str:
+        try:
+            gateway.get("/health", timeout=10)
+        except OccamError as error:
+            return str(error)
+        return ""
+
+    wait.until(
+        look,
+        lambda seen: not seen,
+        "the gateway's first answer",
+        seconds=SERVICE_START,
+        describe=str,
+        fix="see: occamctl logs gateway",
+    )
 
 
 def apply(site: Site, planned: Sequence[Step], say: Say) -> None:

@@ -60,9 +60,11 @@ def _disk(want: Desired, seen: Observed) -> None:
 
 
 def _port(session: Session, want: Desired, seen: Observed) -> None:
+    """Nobody else has the hub's port: a proxy that moves to one in use ends before it could start again."""
     port, manager = session.course.hub.port, seen.hosts.get(want.manager)
-    proxy = session.names.proxy
-    if manager and manager.facts and proxy not in seen.services and port in manager.facts.listening:
+    proxy = seen.services.get(session.names.proxy)
+    ours = proxy.ports if proxy else frozenset()
+    if manager and manager.facts and port in manager.facts.listening - ours:
         raise HostError(
             f"port {port} is in use",
             where=want.manager,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +17,7 @@ from occamctl.spec import names
 
 Say = Callable[[str, str], None]
 Cluster = dict[str, Any]
+Gpu = int | str | Mapping[str, object] | None
 OVER = ("failed", "finished")
 """States of a cluster of which nothing is left but the memory."""
 READY_SECONDS = 240
@@ -28,12 +29,12 @@ _MAKE, _REMOVE = 90, 150
 class Size:
     """Size of one worker; 0 means what the course file says. Memory in bytes.
 
-    gpu  its GPUs, as the gateway takes them: a number, a model or a MIG profile; None: none
+    gpu  its GPUs, as the gateway takes them: a number, a model, a MIG profile, or {"memory": "40G"}; None: none
     """
 
     cores: int = 0
     memory: int = 0
-    gpu: int | str | None = None
+    gpu: Gpu = None
 
     def body(self) -> dict[str, Any]:
         """Its part of a request for a cluster."""
@@ -94,7 +95,7 @@ def scale(
     owner: str,
     name: str,
     workers: int,
-    gpu: int | str | None = None,
+    gpu: Gpu = None,
     say: Say = lambda where, what: None,
 ) -> tuple[int, Cluster]:
     """Give a cluster `workers` workers and wait until they run. Returns how many it had, and the cluster.

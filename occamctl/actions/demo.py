@@ -19,6 +19,7 @@ from typing import Any
 from occamctl import sandbox
 from occamctl.actions import down as takedown
 from occamctl.actions import up as bringup
+from occamctl.actions.first_passwords import file_of, kept
 from occamctl.actions.session import Session, open_course
 from occamctl.actions.student import Student, cells
 from occamctl.engine import images, leftovers
@@ -97,7 +98,7 @@ def demo(hosts: int, say: Say, told: Callable[[str], None]) -> Demo:
         config = _course_file(made.folder, hosts, [image.tag for image in built], say)
     with _step(made, say, "the course: hub, gateway, proxy"), open_course(config) as session:
         up = bringup.up(session, say, bringup.plan(session))
-        made.url, made.password = up.url, _password(made.folder, up.passwords)
+        made.url, made.password = up.url, _password(config)
     student = Student(made.url, STUDENT)
     with _step(made, say, f"{STUDENT} signs in and gets a notebook"):
         student.sign_in(made.password)
@@ -143,14 +144,15 @@ def _free_port() -> int:
     raise OccamError(f"no free port from {FIRST_PORT} on")
 
 
-def _password(folder: Path, new: dict[str, str]) -> str:
-    """The student's first password, kept (0600) for a second demo."""
-    kept = folder / "passwords.json"
-    known: dict[str, str] = json.loads(kept.read_text()) if kept.exists() else {}
-    if new:
-        kept.touch(mode=0o600)
-        kept.write_text(json.dumps(known | new))
-    return (known | new)[STUDENT]
+def _password(config: Path) -> str:
+    """The student's first password, from where `up` wrote it before the account was made: also one that broke off."""
+    path = file_of(config, COURSE)
+    known = kept(path) if path else {}
+    if STUDENT not in known:
+        raise OccamError(
+            f"the password of {STUDENT} is not there any more", where=str(path), fix="run: occamctl demo --down"
+        )
+    return known[STUDENT]
 
 
 def run_lab(student: Student, told: Callable[[str], None]) -> dict[str, Any]:

@@ -33,10 +33,12 @@ class Found:
     """Homes with somebody's own files."""
     data: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Data sets by name, with the hosts that have them."""
+    gpus: tuple[str, ...] = ()
+    """Hosts whose engine `host prepare --gpu` told of its GPUs, for no other course."""
 
     @property
     def empty(self) -> bool:
-        return not any(left for left in self.hosts.values())
+        return not (self.gpus or any(left for left in self.hosts.values()))
 
 
 def find(session: Session) -> Found:
@@ -46,7 +48,9 @@ def find(session: Session) -> Found:
     answers, errors = each(session.machines, lambda host: leftovers.left(session.engine(host), session.course.course))
     session.errors.update(errors)
     image = _image_with_python(session, answers)
-    return Found(answers, tuple(homes.with_work(session, image)), _data(session, image))
+    told, _ = each(answers, lambda host: _only_ours(session, host) and gpu_prepare.told(session.machines[host]))
+    prepared = tuple(host for host, yes in told.items() if yes)
+    return Found(answers, tuple(homes.with_work(session, image)), _data(session, image), prepared)
 
 
 def _data(session: Session, image: str) -> dict[str, tuple[str, ...]]:
@@ -159,8 +163,12 @@ def _rest(engine: Engine, course: str, say: Say, keep_images: bool) -> None:
 
 def _gpus(session: Session, host: str, say: Say) -> None:
     """What `host prepare --gpu` told the engine goes with the last course; it refuses where others' containers run."""
-    if not leftovers.other_courses(session.engine(host), session.course.course):
+    if _only_ours(session, host):
         gpu_prepare.undo_gpus(session.machines[host], lambda text: say(host, text))
+
+
+def _only_ours(session: Session, host: str) -> bool:
+    return not leftovers.other_courses(session.engine(host), session.course.course)
 
 
 def _unlabel(session: Session) -> None:

@@ -44,10 +44,22 @@ def file_of(course_file: Path, course: str) -> Path | None:
     return None if str(course_file) == "-" else course_file.parent / f"{course}-passwords.csv"
 
 
+def kept(path: Path) -> dict[str, str]:
+    """The passwords in the file, by user name; {} when there is no file. Raises OccamError."""
+    try:
+        return {row["username"]: row["password"] for row in _rows(path)}
+    except OSError as error:
+        raise OccamError(f"cannot read the first passwords: {error.strerror}", where=str(path)) from None
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))) if path.exists() else []
+
+
 def keep(path: Path, people: Iterable[Student], passwords: Mapping[str, str]) -> None:
     """Add these passwords to the file (0600); a person's older line goes. All or nothing."""
     try:
-        before = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))) if path.exists() else []
+        before = _rows(path)
         made, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
         with os.fdopen(made, "w", encoding="utf-8", newline="") as file:
             out = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n", restval="")

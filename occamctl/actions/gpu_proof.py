@@ -30,24 +30,28 @@ def prove(
     """Probe the GPUs of a node that nobody holds, and label the node with the outcome: the reason why they stay out.
 
     "" when they are proven, None when all of them are held: there is nothing to probe with. A probe that cannot be
-    made is a reason like any other.
+    made is a reason like any other. Those that are held stay proven if they were, and only then.
 
-    keep  GPUs that stay out of service whatever is seen, with the reason
+    fingerprint  of all `uuids`
+    keep         GPUs that stay out of service whatever is seen, with the reason
     """
-    free = sorted(set(uuids) - held(manager, node))
+    taken = held(manager, node)
+    free = sorted(set(uuids) - taken)
     if not free:
         return None
     try:
         why = _probe(manager, course, node, image, free)
     except OccamError as error:
         why = f"it could not be probed: {error.what}"
+    labels = next((one.labels for one in swarm.nodes(manager) if one.id == node), {})
+    before = gpus.proven(labels.get(gpus.PROVEN, ""), fingerprint)
     out = dict(keep) | ({gpus.EVERY: why} if why else {})
     nodes.label(
         manager,
         node,
         {
             gpus.OUT: json.dumps(out, sort_keys=True) if out else None,
-            gpus.PROVEN: None if why else fingerprint,
+            gpus.PROVEN: None if why else gpus.narrowed(fingerprint, {*free, *(before & taken)}),
         },
     )
     return why

@@ -30,10 +30,10 @@ def wish(text: str, count: int, memory: str) -> Said:
 
     Raises SpecError.
     """
-    number = {"count": int(text)} if text.isdecimal() and len(text) < 5 else {"count": count}
-    if text.isdecimal() and count not in (1, number["count"]):
-        raise SpecError(f"{text} GPUs, and --count {count}: which?", where="GPUS", fix="--count goes with a model")
     try:
+        number = {"count": int(text) if text.isdecimal() else count}
+        if count not in (1, number["count"]):
+            raise SpecError(f"{text} GPUs, and --count {count}: which?", where="GPUS", fix="--count goes with a model")
         named = gpus.wish(text) if text and not text.isdecimal() else None
         which = {"profile": named.profile} if named and named.profile else {"model": named.model} if named else {}
         said = {**number, **which, **({"memory": units.size(memory)} if memory else {})}
@@ -52,9 +52,25 @@ def seconds(text: str) -> int:
         raise SpecError(str(error), where="--for") from None
 
 
-def zone(course: Course) -> tzinfo | None:
-    """Where the course takes place; None stands for this machine's own zone."""
-    return ZoneInfo(course.term.timezone) if course.term else None
+class _Here(tzinfo):
+    """This machine's zone with its summer time; what `astimezone()` alone gives is the offset of one moment."""
+
+    def utcoffset(self, at: datetime | None) -> timedelta | None:
+        return at.replace(tzinfo=None).astimezone().utcoffset() if at else None
+
+    def dst(self, at: datetime | None) -> None:
+        return None
+
+    def tzname(self, at: datetime | None) -> str | None:
+        return at.replace(tzinfo=None).astimezone().tzname() if at else None
+
+    def fromutc(self, at: datetime) -> datetime:
+        return at.replace(tzinfo=UTC).astimezone().replace(tzinfo=self)
+
+
+def zone(course: Course) -> tzinfo:
+    """Where the course takes place; without a term that is where this machine is."""
+    return ZoneInfo(course.term.timezone) if course.term else _Here()
 
 
 def moment(text: str, now: datetime) -> str:

@@ -15,17 +15,25 @@ from occamctl.actions.session import Session
 from occamctl.actions.sources import Content, Sources
 from occamctl.engine.client import Engine, speaking_to
 from occamctl.errors import EngineError
-from occamctl.plan.material import FULL, command
+from occamctl.plan.material import FULL, Manifest, command
 from occamctl.plan.seen import SeenMaterial
 from occamctl.spec.course import Course
 
-_LOOK, _TAKE = 30, 300
-"""Seconds that the keeper may take to look, and to publish."""
+_TAKE = 300
+"""Seconds that the keeper may take to publish."""
 
 
 def seen(session: Session) -> SeenMaterial:
     """What the keeper has. Raises EngineError while it does not run."""
-    said = ask(session.manager, _keeper(session), "status", b"", _LOOK)
+    return look(session.manager, _keeper(session))
+
+
+def look(engine: Engine, keeper: str) -> SeenMaterial:
+    """What this keeper has. Raises EngineError while it has said nothing yet."""
+    content = engine.read_file(keeper, f"{FULL}/status.json")
+    if content is None:
+        raise _refused(engine, "nothing yet")
+    said = json.loads(content)
     return SeenMaterial(said["digest"], frozenset(said["have"]), tuple(said["entries"]), said["trouble"])
 
 
@@ -38,7 +46,7 @@ def put(session: Session, sources: Sources, say: Callable[[str], None]) -> None:
             say(f"sending {len(content.files)} files for {entry.into}")
             send(session.manager, _keeper(session), content)
             there |= {content.name}
-    ask(session.manager, _keeper(session), "take", sources.manifest().as_json(), _TAKE)
+    take(session.manager, _keeper(session), sources.manifest())
 
 
 def send(engine: Engine, keeper: str, content: Content) -> None:
@@ -74,20 +82,22 @@ def _keeper(session: Session) -> str:
     return container
 
 
-def ask(engine: Engine, keeper: str, word: str, given: bytes, seconds: float) -> dict[str, Any]:
-    """The answer of the keeper's program. Raises EngineError with its words."""
-    code, out, err = engine.exec(keeper, command(word), given, seconds=seconds)
+def take(engine: Engine, keeper: str, manifest: Manifest) -> None:
+    """Have the keeper use this manifest. Raises EngineError with its words."""
+    code, out, err = engine.exec(keeper, command("take"), manifest.as_json(), seconds=_TAKE)
     try:
-        answer: dict[str, Any] = json.loads(out)
-        error = answer.get("error", "")
+        error = json.loads(out).get("error", "")
     except (ValueError, AttributeError):
         words = err.decode(errors="replace").strip().splitlines()
-        answer, error = {}, words[-1] if words else f"exit status {code}"
+        error = words[-1] if words else f"exit status {code}"
     if error:
-        raise EngineError(
-            f"the keeper of the material said: {error}", where=engine.name, fix="see: occamctl logs material"
-        )
-    return answer
+        raise _refused(engine, error)
+
+
+def _refused(engine: Engine, words: str) -> EngineError:
+    return EngineError(
+        f"the keeper of the material said: {words}", where=engine.name, fix="see: occamctl logs material"
+    )
 
 
 def rows(course: Course, there: SeenMaterial | None) -> list[dict[str, Any]]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from occamctl.actions import data_hosts, material, users
+from occamctl.actions import accounts as door
+from occamctl.actions import data_hosts, material
 from occamctl.actions.clusters import OVER
 from occamctl.actions.session import Session, each
 from occamctl.engine import ground, images, swarm
@@ -29,8 +30,9 @@ def observe(session: Session, find_builder: Callable[[], Engine | None] = lambda
 
     find_builder  gives the engine that builds images, when it is none of the hosts'
     """
-    with Together(max_workers=1) as aside:
+    with Together(max_workers=2) as aside:
         building = aside.submit(_built, find_builder)
+        holding = aside.submit(_held, session)  # it fails where there is no swarm, and is not asked then
         hosts, errors = each(session.machines, lambda host: _host(session, host))
         session.errors.update(errors)
         built = building.result()
@@ -45,7 +47,7 @@ def observe(session: Session, find_builder: Callable[[], Engine | None] = lambda
         return seen
     if built is None:
         seen = replace(seen, builder=manager, builder_images=hosts[manager].images)
-    return _course(session, seen) if hosts[manager].in_swarm else seen
+    return _course(seen, holding.result()) if hosts[manager].in_swarm else seen
 
 
 def _built(find_builder: Callable[[], Engine | None]) -> frozenset[str] | None:
@@ -85,33 +87,63 @@ def _data(session: Session, engine: Engine, there: frozenset[str]) -> dict[str, 
     return data_hosts.seen(engine, session.course.course, image) if session.course.data and image in there else {}
 
 
-def _course(session: Session, seen: Observed) -> Observed:
-    """What the manager's engine holds of this course.
+@dataclass(frozen=True)
+class _Held:
+    """What the manager's engine holds of this course: `seen` without hosts."""
 
-    The engine's lists take milliseconds each, on the channel that is open already; a program in a container takes ten
-    times as long, so hub and gateway are asked while the rest is read.
+    nodes: dict[str, swarm.Node]
+    seen: Observed
+
+
+def _held(session: Session) -> _Held:
+    """Read it, beside what hosts say of themselves. Raises HostError, and EngineError where there is no swarm.
+
+    The engine's lists take milliseconds each, on the channel that is open already; a file of a container takes ten
+    times as long, and a program in one thirty times: so the gateway is only asked when there may be clusters, and that
+    while the rest is read.
     """
     engine, ours = session.manager, {names.COURSE: session.course.course}
     with Together(max_workers=3) as aside:
-        found = _services(swarm.services(engine, ours), swarm.tasks(engine))
+        listed = swarm.services(engine, ours)
+        found = _services(listed, swarm.tasks(engine))
         accounts = aside.submit(_accounts, session) if _runs(found, session.names.hub) else None
-        clusters = aside.submit(_clusters, session) if _runs(found, session.names.gateway) else None
+        some = bool(session.course.spark.clusters) or any(map(_is_of_the_courses_cluster, listed))
+        clusters = aside.submit(_clusters, session) if some and _runs(found, session.names.gateway) else None
         kept = aside.submit(_material, session) if _runs(found, session.names.material) else None
-        by_id = {node.id: node for node in swarm.nodes(engine)}
-        hosts = {name: there for name, there in seen.hosts.items() if there.node_id in by_id}
-        return replace(
-            seen,
-            swarm_nodes=frozenset(by_id),
-            node_labels={name: by_id[there.node_id].labels for name, there in hosts.items()},
-            node_roles={name: by_id[there.node_id].role for name, there in hosts.items()},
-            networks={one["Name"]: _subnet(one) for one in ground.networks(engine, ours)},
-            secrets=frozenset(one["Spec"]["Name"] for one in ground.secrets(engine, ours)),
-            configs=frozenset(one["Spec"]["Name"] for one in ground.configs(engine, ours)),
-            services=found,
-            accounts=accounts.result() if accounts else None,
-            clusters=clusters.result() if clusters else None,
-            material=kept.result() if kept else None,
+        return _Held(
+            {node.id: node for node in swarm.nodes(engine)},
+            Observed(
+                hosts={},
+                networks={one["Name"]: _subnet(one) for one in ground.networks(engine, ours)},
+                secrets=frozenset(one["Spec"]["Name"] for one in ground.secrets(engine, ours)),
+                configs=frozenset(one["Spec"]["Name"] for one in ground.configs(engine, ours)),
+                services=found,
+                accounts=accounts.result() if accounts else None,
+                clusters=clusters.result() if clusters else None if some else {},
+                material=kept.result() if kept else None,
+            ),
         )
+
+
+def _course(seen: Observed, held: _Held) -> Observed:
+    """The hosts with what their manager holds."""
+    hosts = {name: there for name, there in seen.hosts.items() if there.node_id in held.nodes}
+    return replace(
+        held.seen,
+        hosts=seen.hosts,
+        errors=seen.errors,
+        builder=seen.builder,
+        builder_images=seen.builder_images,
+        probed=seen.probed,
+        swarm_nodes=frozenset(held.nodes),
+        node_labels={name: held.nodes[there.node_id].labels for name, there in hosts.items()},
+        node_roles={name: held.nodes[there.node_id].role for name, there in hosts.items()},
+    )
+
+
+def _is_of_the_courses_cluster(service: dict[str, Any]) -> bool:
+    labels = service["Spec"]["Labels"]
+    return labels.get(names.OWNER) == names.COURSE_OWNER and names.CLUSTER in labels
 
 
 def _runs(found: dict[str, SeenService], name: str) -> bool:
@@ -128,16 +160,17 @@ def _services(listed: list[dict[str, Any]], tasks: list[swarm.Task]) -> dict[str
     for one in listed:
         spec = one["Spec"]
         mine = [task for task in tasks if task.service_id == one["ID"]]
-        running = sum(_lives(task) for task in mine)
         configs = swarm.config_names(spec["TaskTemplate"])
+        right = [task for task in mine if _lives(task) and task.configs == configs]
         made[spec["Name"]] = SeenService(
             spec_hash=spec["Labels"].get(names.SPEC, ""),
             replicas=_replicas(spec["Mode"], mine),
-            running=running,
+            running=len(right),
             configs=configs,
-            trouble="" if running or not mine else mine[0].message,
-            nodes=frozenset(task.node_id for task in mine if _lives(task) and task.configs == configs),
+            trouble="" if right or not mine else mine[0].message,
+            nodes=frozenset(task.node_id for task in right),
             failing=_failing(mine),
+            ports=frozenset(port["PublishedPort"] for port in (spec.get("EndpointSpec") or {}).get("Ports") or ()),
         )
     return made
 
@@ -169,7 +202,7 @@ def _replicas(mode: dict[str, Any], tasks: list[swarm.Task]) -> int:
 
 def _accounts(session: Session) -> tuple[Account, ...] | None:
     try:
-        return users.accounts(session)
+        return door.seen(session)
     except EngineError:  # the container has just gone or is not up yet: the next round asks again
         return None
 
@@ -184,7 +217,7 @@ def _material(session: Session) -> SeenMaterial | None:
 def _clusters(session: Session) -> dict[str, SeenCluster] | None:
     try:
         listed = session.gateway.get("/users/course/clusters", timeout=10)
-    except OccamError:  # as above
+    except OccamError:  # it has just started: the plan waits for it, and asks again
         return None
     return {
         one["name"]: SeenCluster(one["granted"]["0"], bool(one.get("declared")))

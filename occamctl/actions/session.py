@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 from occamctl.errors import HostError, OccamError
@@ -43,6 +44,7 @@ class Session:
     probed: set[str] = field(default_factory=set)
     """Hosts whose GPUs this command has probed."""
     _engines: dict[str, Engine] = field(default_factory=dict)
+    _opening: dict[str, Lock] = field(default_factory=dict)
 
     @property
     def machines(self) -> dict[str, Machine]:
@@ -66,9 +68,11 @@ class Session:
 
         if host in self.errors:
             raise self.errors[host]
-        if host not in self._engines:
-            machine = self.machines[host]
-            self._engines[host] = Engine.local() if machine.is_local else Engine.through(host, machine.docker_channel)
+        with self._opening.setdefault(host, Lock()):
+            if host not in self._engines:
+                machine = self.machines[host]
+                made = Engine.local() if machine.is_local else Engine.through(host, machine.docker_channel)
+                self._engines[host] = made
         return self._engines[host]
 
     @property

@@ -31,11 +31,6 @@ class Change:
     password: str = ""
 
 
-def accounts(session: Session) -> tuple[Account, ...]:
-    """Who may sign in now. Raises EngineError while the hub is not running."""
-    return door.listed(session)
-
-
 def ensure_accounts(session: Session) -> NewPasswords:
     """Make the accounts equal to the course file and its roster; those who left cannot sign in from now on.
 

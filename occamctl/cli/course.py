@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,7 +53,8 @@ def up(config: Config = Path("occam.yaml"), yes: Yes = False) -> None:
             if not yes and not sure("Do this?"):
                 render.line("Nothing was done.")
                 raise typer.Exit(1)
-        with render.progress(session.hosts) as say:
+        # With nothing to do there is nothing to draw, and what draws takes a while to import.
+        with render.progress(session.hosts) if steps else nullcontext(lambda *_: None) as say:
             made = action.up(session, say, steps)
     for warning in made.warnings:
         render.note(f"warning: {warning}")
@@ -149,3 +151,5 @@ def _show(found: Found) -> None:
         render.line(f"with the work of {home.owner}: {home.files} files")
     for name, hosts in found.data.items():
         render.line(f"with the data set {name} on {', '.join(hosts)}; occamctl data add brings it again")
+    if found.gpus:
+        render.line(f"with what host prepare --gpu brought to {', '.join(found.gpus)}")

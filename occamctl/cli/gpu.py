@@ -152,7 +152,7 @@ def reserve(
     from occamctl.errors import SpecError
 
     if not group:
-        raise SpecError("for which group?", where="--group", fix="--group NAME, one of quotas.groups")
+        raise SpecError("for which group?", where="--group", fix="--group NAME, one of quotas.groups or of the roster")
     asked, lasts = action.wish(gpus, count, memory), action.seconds(for_)
     with open_course(config, manager_only=True) as session:
         session.all_here()

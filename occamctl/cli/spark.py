@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,7 @@ Gpu = Annotated[bool, typer.Option("--gpu", help="Workers with a GPU each.")]
 GpuKind = Annotated[
     str, typer.Option("--gpu-kind", metavar="KIND", help="Which GPU: a model (A100) or a MIG profile (1g.10gb).")
 ]
+GpuMemory = Annotated[str, typer.Option("--gpu-memory", help="Which GPU: one of at least so much memory, such as 40G.")]
 _COLUMNS = ("owner", "name", "state", "workers", "size", "hosts", "message")
 
 
@@ -35,6 +37,7 @@ def create(
     memory: Memory = "",
     gpu: Gpu = False,
     gpu_kind: GpuKind = "",
+    gpu_memory: GpuMemory = "",
     user: User = "",
     config: Config = Path("occam.yaml"),
 ) -> None:
@@ -46,7 +49,7 @@ def create(
 
     if bool(name) == bool(cluster):
         raise SpecError("the new cluster needs a name, once", fix="occamctl spark create demo")
-    size = clusters.Size(cores, _size(memory), gpu_kind or int(gpu) or None)
+    size = clusters.Size(cores, _size(memory), _gpu(gpu, gpu_kind, gpu_memory))
     with open_course(config, manager_only=True) as session, render.progress() as say:
         session.all_here()
         made = clusters.create(session, user, name or cluster, workers, size, say)
@@ -58,6 +61,7 @@ def scale(
     workers: Workers,
     gpu: Gpu = False,
     gpu_kind: GpuKind = "",
+    gpu_memory: GpuMemory = "",
     user: User = "",
     cluster: Name = "",
     config: Config = Path("occam.yaml"),
@@ -70,10 +74,11 @@ def scale(
     from occamctl.actions import clusters
     from occamctl.actions.session import open_course
 
+    which = _gpu(gpu, gpu_kind, gpu_memory)
     with open_course(config, manager_only=True) as session, render.progress() as say:
         session.all_here()
-        before, made = clusters.scale(session, user, cluster, workers, gpu_kind or int(gpu) or None, say)
-    render.line(f"{before} → {_workers(workers)}{' with GPUs' if gpu or gpu_kind else ''}")
+        before, made = clusters.scale(session, user, cluster, workers, which, say)
+    render.line(f"{before} → {_workers(workers)}{' with GPUs' if which else ''}")
     _ready(made)
     if made["declared"]:
         render.note("The course file declares this cluster: the next course up brings its number of workers back.")
@@ -104,12 +109,8 @@ def status(user: User = "", cluster: Name = "", config: Config = Path("occam.yam
         there = clusters.find(session, user, cluster)
     if output != "table":
         render.data(there, output)
-        return
-    render.table("", ("key", "value"), [{"key": key, "value": value} for key, value in _details(there).items()])
-    render.line()
-    workers = [{**one, "gpus": ", ".join(one["gpus"])} for one in there["executors"]]
-    columns = ("id", "node", "state", *(("gpus",) if any(one["gpus"] for one in workers) else ()), "message")
-    render.table("Workers", columns, workers)
+    else:
+        _shown(there)
     if there["state"] == "failed":
         raise typer.Exit(1)
 
@@ -126,6 +127,7 @@ def submit(
     memory: Memory = "",
     gpu: Gpu = False,
     gpu_kind: GpuKind = "",
+    gpu_memory: GpuMemory = "",
     conf: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="A setting of Spark; repeatable.")] = None,
     py_files: Annotated[list[Path] | None, typer.Option(help="A .py or .zip for its imports; repeatable.")] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Print its name and return at once.")] = False,
@@ -144,7 +146,7 @@ def submit(
 
     asked = applications.Application(program, arguments or (), py_files or (), _conf(conf or []))
     with open_course(config, manager_only=detach) as session:
-        size = clusters.Size(cores, _size(memory), gpu_kind or int(gpu) or None)
+        size = clusters.Size(cores, _size(memory), _gpu(gpu, gpu_kind, gpu_memory))
         there = applications.submit(session, user, asked, name=name, workers=workers, size=size)
         if detach:
             render.line(there["name"])
@@ -229,6 +231,16 @@ def delete(user: User = "", cluster: Name = "", yes: Yes = False, config: Config
     render.line(f"Cluster {there['name']} of {there['owner']} is gone.")
 
 
+def _shown(there: Cluster) -> None:
+    from occamctl import render
+
+    render.table("", ("key", "value"), [{"key": key, "value": value} for key, value in _details(there).items()])
+    render.line()
+    workers = [{**one, "gpus": ", ".join(one["gpus"])} for one in there["executors"]]
+    columns = ("id", "node", "state", *(("gpus",) if any(one["gpus"] for one in workers) else ()), "message")
+    render.table("Workers", columns, workers)
+
+
 def _pass_on(stream: int, piece: bytes) -> None:
     to = sys.stdout.buffer if stream == 1 else sys.stderr.buffer
     to.write(piece)
@@ -287,6 +299,13 @@ def _row(there: Cluster) -> dict[str, Any]:
         "hosts": _hosts(there),
         "message": str(there["message"]).partition("\n")[0],
     }
+
+
+def _gpu(any_: bool, kind: str, memory: str) -> Mapping[str, object] | None:
+    """The GPU of each worker, as the gateway is asked for it."""
+    from occamctl.actions.gpu_shares import wish
+
+    return wish(kind, 1, memory) if any_ or kind or memory else None
 
 
 def _gpus(there: Cluster) -> str:

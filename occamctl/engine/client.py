@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import queue
 import socket
 import struct
+import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -88,6 +90,20 @@ class Engine:
             finally:
                 answer.close()
             return int(self.api.exec_inspect(number)["ExitCode"] or 0), out, err
+
+    def read_file(self, container: str, path: str) -> bytes | None:
+        """A small file of a container's own or of its volumes, not of a tmpfs; None when it is not there.
+
+        It costs the engine half of what a command costs that only prints it.
+        """
+        with speaking_to(self.name):
+            try:
+                pieces, _ = self.api.get_archive(container, path)
+            except NotFound:
+                return None
+            with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as archive:
+                found = archive.extractfile(archive.getmembers()[0])
+                return found.read() if found else None
 
     def start_exec(
         self, container: str, command: Sequence[str], *, stdin: bool, user: str

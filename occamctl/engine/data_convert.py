@@ -6,8 +6,11 @@ Nothing holds more than a block of rows: the set may be larger than the containe
 from __future__ import annotations
 
 import gzip
+import io
 import os
+import re
 import shutil
+import stat
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -15,14 +18,27 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from data_inside import Told  # type: ignore[import-not-found]
+from data_inside import Told, say  # type: ignore[import-not-found]
 from pyarrow import csv, parquet
 
 ROWS = 250_000
 """Rows of one Parquet file: a few tasks' work, and a fair sample."""
+GROUP = 25_000
+"""Rows of a row group, of which Spark makes no two tasks: a small set is work for several workers, too."""
 _BYTES = 128 << 20
 _BLOCK = 8 << 20
-_CSV = (".csv", ".csv.gz", ".csv.zip")
+_CSV = (".csv", ".csv.gz")
+_LINES = csv.ParseOptions(newlines_in_values=True)
+_MISFIT = re.compile(
+    r"In CSV column #(\d+): (?:Row #\d+: )?CSV conversion error to ([^:]+): (?:invalid value '(.*)'|.*)", re.DOTALL
+)
+"""pyarrow's words for a value that is none of its column's type: the column, the type and the value."""
+_WIDER = {
+    ("int64", "double"), ("date32[day]", "timestamp[s]"), ("date32[day]", "timestamp[ns]"),
+    ("timestamp[s]", "timestamp[ns]"),
+}  # fmt: skip
+"""Types whose values all are of another one, too; all others have their text in common."""
+_FORM = "is it whole, and of the right form?"
 
 
 class Unusable(Exception):
@@ -48,7 +64,7 @@ def convert(name: str, part: Path, file: str, out: Path) -> int | None:
         gzip.BadGzipFile,
         zipfile.LargeZipFile,
     ) as error:
-        raise Unusable(_line(error), "is it whole, and of the right form?") from None
+        raise Unusable(_line(error), _FORM) from None
     except OSError as error:  # pyarrow's way to say that a gzip file ends too soon; the system's have a number
         if error.errno is not None:
             raise
@@ -66,16 +82,37 @@ def _converted(name: str, part: Path, file: str, out: Path) -> int | None:
     if _is_tar(head) or (head.startswith(b"\x1f\x8b") and _is_tar(_unpacked_head(part))):
         _tar(part, out)
         return None
-    with _plain(part, head) as (text, first):
-        if first.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-            raise Unusable("is a web page, no data", "give the address of the file itself")
-        if name == "higgs":
-            return _higgs(text, first, out, part)
-        if file.lower().endswith(_CSV):
-            return _csv(text, out, part, csv.ReadOptions(block_size=_BLOCK), None)
+    member = None
+    # Much that is no archive to those who use it begins as one: .npz, .keras, .xlsx.
+    if head.startswith(b"PK\x03\x04") and (name == "higgs" or file.lower().endswith(".zip")):
+        inside = _names(part)
+        if name == "higgs" and len(inside) != 1:
+            raise Unusable(f"holds {len(inside)} files", "give HIGGS.csv.gz as UCI has it, or a zip of that alone")
+        if name != "higgs" and not (len(inside) == 1 and (_is_csv(inside[0]) or _is_csv(file[: -len(".zip")]))):
+            _zip(part, inside, out)
+            return None
+        member = inside[0]
+    text = _Text(part, member)
+    first = text.first()
+    if _is_web_page(first):
+        raise Unusable("is a web page, no data", "give the address of the file itself")
+    if name == "higgs":
+        return _higgs(text, first, out)
+    if member is not None or _is_csv(file):
+        return _csv(text, out)
     # Anything else is a file that somebody knows how to read.
     (out / Path(file).name).hardlink_to(part)
     return None
+
+
+def _is_csv(file: str) -> bool:
+    return file.lower().endswith(_CSV)
+
+
+def _is_web_page(first: bytes) -> bool:
+    """XHTML is one that begins as any XML does."""
+    begin = first.lstrip().lower()
+    return begin.startswith((b"<!doctype html", b"<html")) or (begin.startswith(b"<?xml") and b"<html" in begin)
 
 
 def _head(part: Path) -> bytes:
@@ -92,37 +129,39 @@ def _is_tar(head: bytes) -> bool:
     return head[257:262] == b"ustar"
 
 
-class _plain:
-    """The source's text, unpacked on the way: (a stream from its beginning, its first bytes)."""
+def _names(part: Path) -> list[str]:
+    """The files of a zip."""
+    with zipfile.ZipFile(part) as packed:
+        return [one for one in packed.namelist() if not one.endswith("/") and not one.startswith("__MACOSX")]
 
-    def __init__(self, part: Path, head: bytes) -> None:
-        self._part, self._head = part, head
 
-    def __enter__(self) -> tuple[Any, bytes]:
-        first, _ = self._opened()
-        begin = first.read(4096)
-        first.close()
-        stream, self.file = self._opened()
-        return stream, bytes(begin)
+class _Text:
+    """The source's text, or that of a zip's `member`, unpacked on the way; each `with` begins anew."""
 
-    def _opened(self) -> tuple[Any, Any]:
-        if self._head.startswith(b"PK\x03\x04"):
+    def __init__(self, part: Path, member: str | None) -> None:
+        self._part, self._member = part, member
+
+    def first(self) -> bytes:
+        with self as stream:
+            return bytes(stream.read(4096))
+
+    def __enter__(self) -> Any:
+        raw: Any = pa.OSFile(str(self._part))
+        if self._member is not None:
             packed = zipfile.ZipFile(self._part)
-            inside = [one for one in packed.infolist() if not one.is_dir() and not one.filename.startswith("__MACOSX")]
-            if len(inside) != 1:
-                raise Unusable(f"holds {len(inside)} files", "give one file, or a tar to have all as they are")
-            with packed.open(inside[0]) as content:
+            with packed.open(self._member) as content:
                 gzipped = content.read(2) == b"\x1f\x8b"
-            raw: Any = pa.PythonFile(packed.open(inside[0]), mode="r")
+            raw = pa.PythonFile(packed.open(self._member), mode="r")
         else:
-            gzipped, raw = self._head.startswith(b"\x1f\x8b"), pa.OSFile(str(self._part))
-        return (pa.CompressedInputStream(raw, "gzip") if gzipped else raw), raw
+            gzipped = _head(self._part).startswith(b"\x1f\x8b")
+        self._file = raw
+        return pa.CompressedInputStream(raw, "gzip") if gzipped else raw
 
     def __exit__(self, *_: object) -> None:
-        self.file.close()
+        self._file.close()
 
 
-def _higgs(text: Any, first: bytes, out: Path, part: Path) -> int:
+def _higgs(text: _Text, first: bytes, out: Path) -> int:
     """The UCI set has no names in its first line; copies of it that have some are taken too."""
     from occam.higgs.columns import COLUMNS
 
@@ -133,7 +172,9 @@ def _higgs(text: Any, first: bytes, out: Path, part: Path) -> int:
             f"has {len(fields)} columns, the HIGGS set has {len(COLUMNS)}", "give HIGGS.csv.gz as UCI has it"
         )
     options = csv.ReadOptions(column_names=list(COLUMNS), block_size=_BLOCK, skip_rows=0 if _number(fields[0]) else 1)
-    return _csv(text, out, part, options, dict.fromkeys(COLUMNS, pa.float32()))
+    types = csv.ConvertOptions(column_types=dict.fromkeys(COLUMNS, pa.float32()))
+    with text as stream:
+        return _written(csv.open_csv(stream, options, convert_options=types), out)
 
 
 def _number(word: str) -> bool:
@@ -144,11 +185,41 @@ def _number(word: str) -> bool:
     return True
 
 
-def _csv(text: Any, out: Path, part: Path, options: Any, types: dict[str, Any] | None) -> int:
-    reader = csv.open_csv(text, options, convert_options=csv.ConvertOptions(column_types=types))
+def _csv(text: _Text, out: Path) -> int:
+    """A column's type is what its first block looks like. Where a later value is something else, all is read again."""
+    types: dict[str, Any] = {}
+    while True:
+        for one in out.iterdir():
+            one.unlink()
+        options = csv.ReadOptions(block_size=_BLOCK), _LINES, csv.ConvertOptions(column_types=types)
+        with text as stream:
+            reader = csv.open_csv(stream, *options)
+            try:
+                return _written(reader, out)
+            except pa.ArrowInvalid as error:
+                types |= _wider(reader.schema.names, error)
+
+
+def _wider(names: list[str], error: Exception) -> dict[str, Any]:
+    """The column that pyarrow could not read on, and the type that it needs. Raises Unusable."""
+    found = _MISFIT.match(str(error))
+    if not found:
+        raise error
+    column, kind, value = names[int(found[1])], found[2], found[3]
+    if value is None:
+        raise Unusable(f"column {column}: {_line(error)}", "is its text UTF-8?") from None
+    quoted = value.replace('"', '""')
+    looks = csv.read_csv(io.BytesIO(f'x\n"{quoted}"\n'.encode()), parse_options=_LINES).schema.field(0).type
+    wider = looks if kind == "null" or (kind, str(looks)) in _WIDER else pa.string()
+    say(f"column {column}: {value[:40]!r} is no {kind}; it becomes {wider}, from the beginning")
+    return {column: wider}
+
+
+def _written(batches: Iterator[Any], out: Path) -> int:
     told, rows, number = Told("writing Parquet"), 0, 0
-    for table in _tables(reader):
-        parquet.write_table(table, out / f"part-{number:05}.parquet", compression="zstd")
+    say("writing Parquet")
+    for table in _tables(batches):
+        parquet.write_table(table, out / f"part-{number:05}.parquet", compression="zstd", row_group_size=GROUP)
         number, rows = number + 1, rows + table.num_rows
         told.doing = f"writing Parquet: {rows:,} rows"
         told.at(sum(one.stat().st_size for one in out.iterdir()))
@@ -173,26 +244,48 @@ def _tables(batches: Iterator[Any]) -> Iterator[Any]:
 
 
 def _parquet(name: str, part: Path, out: Path) -> int:
+    """As it is; the HIGGS set in the form that it has when it comes as CSV."""
     there = parquet.ParquetFile(part)
-    if name == "higgs":
-        from occam.higgs.columns import COLUMNS
+    if name != "higgs":
+        (out / "part-00000.parquet").hardlink_to(part)
+        return int(there.metadata.num_rows)
+    from occam.higgs.columns import COLUMNS
 
-        if tuple(there.schema_arrow.names) != COLUMNS:
-            raise Unusable("has other columns than the HIGGS set", "see docs/reference/higgs.md")
-    (out / "part-00000.parquet").hardlink_to(part)
-    return int(there.metadata.num_rows)
+    if tuple(there.schema_arrow.names) != COLUMNS:
+        raise Unusable("has other columns than the HIGGS set", "see docs/reference/higgs.md")
+    form = pa.schema([(one, pa.float32()) for one in COLUMNS])
+    return _written((one.cast(form) for one in there.iter_batches(GROUP)), out)
 
 
 def _tar(part: Path, out: Path) -> None:
     """Unpacked as it is."""
     with tarfile.open(part) as packed:
         for one in packed:
-            target = Path(os.path.normpath(out / one.name))
-            if not target.is_relative_to(out) or not (one.isfile() or one.isdir()):
-                raise Unusable(f"holds {one.name}, which is no file inside it", "pack plain files and folders only")
+            target = _inside(out, one.name, one.isfile() or one.isdir())
             if one.isdir():
                 target.mkdir(parents=True, exist_ok=True)
                 continue
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with packed.extractfile(one) as content, target.open("wb") as file:  # type: ignore[union-attr]
-                shutil.copyfileobj(content, file, 1 << 20)
+            with packed.extractfile(one) as content:  # type: ignore[union-attr]
+                _unpack(content, target)
+
+
+def _zip(part: Path, names: list[str], out: Path) -> None:
+    """These files of it, unpacked as they are."""
+    with zipfile.ZipFile(part) as packed:
+        for name in names:
+            target = _inside(out, name, not stat.S_ISLNK(packed.getinfo(name).external_attr >> 16))
+            with packed.open(name) as content:
+                _unpack(content, target)
+
+
+def _inside(out: Path, name: str, plain: bool) -> Path:
+    target = Path(os.path.normpath(out / name))
+    if not target.is_relative_to(out) or not plain:
+        raise Unusable(f"holds {name}, which is no file inside it", "pack plain files and folders only")
+    return target
+
+
+def _unpack(content: Any, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("wb") as file:
+        shutil.copyfileobj(content, file, 1 << 20)

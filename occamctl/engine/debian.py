@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,20 @@ from docker.errors import APIError, ImageNotFound
 
 from occamctl.engine.client import Engine, speaking_to
 from occamctl.errors import EngineError
+from occamctl.plan import apt
 from occamctl.spec import names
 
 Say = Callable[[str], None]
 BASE = "debian:bookworm-slim"
 OWN = "localhost/occam/debian:bookworm"
 """What we make ourselves has a name of its own, so that nobody's image is ever replaced."""
+PULLED = "localhost/occam/debian:pulled"
+"""A second name of a BASE that was not there before us: it goes with our images."""
 FIRST_WORD = 20
 """Seconds until a registry that can be reached has said something."""
 PULL = 900
 MAKE = 900
+APT = ("apt-get", "-qy", "-o", "DPkg::Lock::Timeout=120")
 _SCRIPT = Path(__file__).resolve().parents[1] / "templates" / "images" / "base" / "make-debian"
 
 
@@ -43,7 +48,19 @@ def ensure_base(engine: Engine, say: Say) -> str:
     except EngineError as refused:
         _make(engine, say, refused.what)
         return OWN
+    with speaking_to(engine.name):
+        engine.api.tag(BASE, *PULLED.rsplit(":", 1))
     return BASE
+
+
+def pulled(engine: Engine) -> list[str]:
+    """Names of the Debian that we pulled; [] when there is none. A newer one that somebody else pulled is theirs."""
+    with speaking_to(engine.name):
+        try:
+            tags = engine.api.inspect_image(PULLED)["RepoTags"]
+        except ImageNotFound:
+            return []
+    return [tag for tag in tags if tag in (BASE, PULLED)]
 
 
 def _there(engine: Engine, tag: str) -> bool:
@@ -91,15 +108,40 @@ def _make(engine: Engine, say: Say, why: str) -> None:
             where=engine.name,
             fix=by_hand,
         )
-    if not shutil.which("debootstrap"):
-        say("installing debootstrap with apt")
-        _run(["apt-get", "install", "-qy", "--no-install-recommends", "debootstrap"], engine)
     say(f"{BASE} cannot be pulled; making Debian with debootstrap")
     with tempfile.TemporaryDirectory(prefix="occam-debian-") as folder:
         root = Path(folder, "root")
-        _run([str(_SCRIPT), str(root)], engine)
+        with _debootstrap(engine, say):
+            _run([str(_SCRIPT), str(root)], engine)
         say("handing Debian to the engine")
         _import(engine, root)
+
+
+@contextmanager
+def _debootstrap(engine: Engine, say: Say) -> Iterator[None]:
+    """debootstrap is there; what apt installs for it goes again."""
+    if shutil.which("debootstrap"):
+        yield
+        return
+    before = _packages()
+    say("installing debootstrap with apt, for as long as it is needed")
+    try:
+        _run([*APT, "install", "--no-install-recommends", "debootstrap"], engine)
+    finally:
+        new = sorted(_packages() - before)  # at once: what somebody else installs later stays
+    try:
+        yield
+    finally:
+        if new:
+            try:
+                _run([*APT, "purge", *new], engine)
+            except EngineError as error:  # what it was needed for is done
+                say(f"installed and not removed: {', '.join(new)} ({error.what})")
+
+
+def _packages() -> set[str]:
+    """Names of the packages of this machine."""
+    return apt.installed(subprocess.run(apt.LISTING, capture_output=True, text=True, timeout=60, check=True).stdout)
 
 
 def _run(command: list[str], engine: Engine) -> None:

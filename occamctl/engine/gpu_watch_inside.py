@@ -70,12 +70,13 @@ def read(tool: Tool) -> tuple[list[dict[str, Any]], str]:
     asked = tool("--query-gpu=uuid,utilization.gpu,memory.used,memory.total", _FORMAT)
     running = tool("--query-compute-apps=gpu_uuid,pid", _FORMAT)
     rows = [[word.strip() for word in line.split(",")] for line in asked.splitlines()]
-    whole = {row[0]: row for row in rows if len(row) == 4 and row[0].startswith("GPU-")}
     slices = _slices(listed, table)
     cut = {owner for owner, _, _, _ in slices}
+    # One that is broken may have a row of its own in which nothing is a number.
+    well = {row[0]: row for row in rows if len(row) == 4 and row[0].startswith("GPU-") and row[3].isdigit()}
     found = [
-        _told(uuid, row[1], int(row[2]) << 20 if row[2].isdigit() else 0, int(row[3]) << 20 if row[3].isdigit() else 0)
-        for uuid, row in whole.items()
+        _told(uuid, row[1], int(row[2]) << 20 if row[2].isdigit() else 0, int(row[3]) << 20)
+        for uuid, row in well.items()
         if uuid not in cut
     ]
     found += [_told(uuid, "", used, size) for _, uuid, used, size in slices]
@@ -84,7 +85,7 @@ def read(tool: Tool) -> tuple[list[dict[str, Any]], str]:
         for one in found:
             if one["uuid"] == owner.strip() and process.strip().isdigit():
                 one["processes"].append(int(process))
-    wrong = [line for line in asked.splitlines() if line.strip() and line.split(",")[0] not in whole]
+    wrong = [line for line in asked.splitlines() if line.strip() and line.split(",")[0] not in {*well, *cut}]
     return found, "; ".join(dict.fromkeys(wrong))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from docker.errors import APIError, NotFound
 
 from occamctl import wait
-from occamctl.engine import ground, swarm, volumes
+from occamctl.engine import debian, ground, swarm, volumes
 from occamctl.engine.client import Engine, speaking_to
 from occamctl.spec import names
 
@@ -68,10 +68,11 @@ def left(engine: Engine, course: str) -> Left:
 
 
 def _images(engine: Engine) -> list[str]:
-    """Tags of our images, and ids of those that lost theirs to a newer build."""
+    """Tags of our images and of what we pulled for them, and ids of those that lost theirs to a newer build."""
     with speaking_to(engine.name):
         listed = engine.api.images(filters={"label": [f"{names.KIND}=image"]})
-    return [one["Id"] if tag == "<none>:<none>" else tag for one in listed for tag in one["RepoTags"] or [one["Id"]]]
+    ours = [one["Id"] if tag == "<none>:<none>" else tag for one in listed for tag in one["RepoTags"] or [one["Id"]]]
+    return ours + debian.pulled(engine)
 
 
 def remove_containers(engine: Engine, course: str, *, seconds: float) -> None:

@@ -3,10 +3,10 @@
 It is sent there as text, so it uses the standard library only. All of the material lies in the service's volume, where
 nobody but root of this container reads it. What is due is committed to a bare git repository beside it, one branch for
 each folder of a home, and `git daemon` serves that repository to notebooks, as another user. So what is not released
-yet is in no object store that a notebook can reach. Commands, for `occamctl` (both answer with JSON):
+yet is in no object store that a notebook can reach. What there is lies in `full/status.json`, for `occamctl` to read:
+that costs no program that has to start. It has one command for `occamctl`, which answers with JSON:
 
     take     a manifest on standard input: use it from now on, and publish what is due
-    status   what there is
 
     {"digest": …, "entries": [{"into": folder, "source": words, "content": name, "release": {pattern: seconds}}]}
 
@@ -25,6 +25,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,6 @@ MOST_AT_ONCE = 200
 """Notebooks that pull at the same time; one more is turned away, and comes again."""
 LOOK = 1.0
 """Seconds between two looks at the clock."""
-TROUBLE = Path("/dev/shm/trouble")
 _AUTHOR = "course <course@localhost>"
 _AS_NOBODY = ("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "--bounding-set=-all", "--no-new-privs")
 
@@ -62,7 +62,10 @@ class Shelf:
     def __init__(self, root: Path) -> None:
         self.full, self.repository = root / "full", root / "public" / "material.git"
         self._manifest, self._lock = root / "full" / "manifest.json", root / "full" / "lock"
+        self.told = self.full / "status.json"
         self._published: dict[str, object] = {}
+        # A content's name stands for what is in it, so one look is enough; `tell` asks every second.
+        self.files = lru_cache(maxsize=64)(self._files)
         self.full.mkdir(mode=0o700, exist_ok=True)
         self.full.chmod(0o700)
         with self.alone():
@@ -91,7 +94,7 @@ class Shelf:
         """Names of the contents that are here as a whole."""
         return sorted(mark.stem for mark in self.full.glob("*.whole"))
 
-    def files(self, content: str) -> dict[str, Path]:
+    def _files(self, content: str) -> Mapping[str, Path]:
         """Path inside the material to the file that holds it."""
         folder = self.full / content
         return {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()}
@@ -169,14 +172,23 @@ class Shelf:
             raise OSError(f"git {words[0]}: {done.stderr.decode(errors='replace').strip()[-300:]}")
         return done.stdout.decode()
 
-    def status(self, now: float) -> dict[str, Any]:
+    def tell(self, now: float, trouble: str = "") -> None:
+        """Write what there is, when that is news. It takes turns with itself, so an older word never wins."""
+        with self.alone():
+            words = json.dumps(self.status(now, trouble))
+            if not self.told.exists() or self.told.read_text() != words:
+                draft = self.told.with_suffix(".new")
+                draft.write_text(words)
+                draft.replace(self.told)
+
+    def status(self, now: float, trouble: str = "") -> dict[str, Any]:
         """What there is: `have` names contents, `next` is when more is released, seconds since 1970 or null."""
         manifest = self.manifest()
         return {
             "digest": manifest["digest"],
             "have": self.contents(),
             "entries": [self._status(entry, now) for entry in manifest["entries"]],
-            "trouble": TROUBLE.read_text() if TROUBLE.exists() else "",
+            "trouble": trouble,
         }
 
     def _status(self, entry: Mapping[str, Any], now: float) -> dict[str, Any]:
@@ -216,18 +228,22 @@ def daemon(repository: Path) -> subprocess.Popen[bytes]:
 
 def serve(shelf: Shelf) -> None:
     """Publish what becomes due, until git's server ends."""
-    serving = daemon(shelf.repository)
+    serving, trouble = daemon(shelf.repository), ""
     while serving.poll() is None:
         try:
             for folder in shelf.publish(time.time()):
                 print(f"published: {folder}", flush=True)
-            TROUBLE.unlink(missing_ok=True)
+            trouble = ""
         except OSError as error:
-            if not TROUBLE.exists():
+            if not trouble:
                 print(f"cannot publish: {error}", flush=True)
-            TROUBLE.write_text(str(error))
-            time.sleep(10)
-        time.sleep(LOOK)
+            trouble = str(error)
+        try:
+            shelf.tell(time.time(), trouble)
+        except OSError as error:
+            print(f"cannot write what there is: {error}", flush=True)
+            trouble = trouble or str(error)
+        time.sleep(10 * LOOK if trouble else LOOK)
     raise SystemExit(f"git daemon ended with {serving.returncode}")
 
 
@@ -237,9 +253,9 @@ def main(command: str) -> None:
     if command == "serve":
         serve(shelf)
     try:
-        if command == "take":
-            shelf.take(json.load(sys.stdin))
-        print(json.dumps(shelf.status(time.time())))
+        shelf.take(json.load(sys.stdin))
+        shelf.tell(time.time())
+        print(json.dumps({}))
     except (OSError, ValueError) as error:
         print(json.dumps({"error": str(error)}))
 

@@ -173,6 +173,11 @@ def force_update(engine: Engine, name: str) -> None:
     _change(engine, name, raised)
 
 
+def tell_again(engine: Engine, name: str) -> None:
+    """Write the service as it is: the orchestrator looks at its tasks anew. Who scaled it meanwhile is not undone."""
+    _change(engine, name, lambda spec: spec)
+
+
 def _change(engine: Engine, name: str, change: Any) -> None:
     """Read, change, write; again when somebody wrote in between ("update out of sequence", moby#30794)."""
     for last in (False,) * (_SWARM_TRIES - 1) + (True,):

@@ -97,6 +97,13 @@ class Hub:
             raise HostError(f"the hub answered {status} when asked about {user}", where="hub")
         return said
 
+    async def has_group(self, group: str) -> bool:
+        """Whether somebody is, or was, in this group. Raises HostError."""
+        status, _ = await self._ask("GET", f"/groups/{quote(group, safe='')}")
+        if status not in (200, 404):
+            raise HostError(f"the hub answered {status} when asked about the group {group:.60}", where="hub")
+        return status == 200
+
     async def start_server(self, user: str) -> None:
         """Ask for the user's server to start; one that runs or starts is fine. Raises NotKnown, HostError."""
         status, said = await self._ask("POST", f"/users/{quote(user, safe='')}/server", body={})

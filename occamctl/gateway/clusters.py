@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 from occamctl.engine import ground, swarm
 from occamctl.engine.client import Engine
-from occamctl.errors import DoesNotFit, OccamError, Refused, TookTooLong
-from occamctl.gateway import gpu_words, told
+from occamctl.errors import DoesNotFit, OccamError, Refused
+from occamctl.gateway import full, gpu_words, told
 from occamctl.gateway.application import Application
 from occamctl.gateway.cluster import Cluster, Executor
 from occamctl.gateway.door import Door
@@ -26,18 +26,17 @@ from occamctl.gateway.leases import Lease
 from occamctl.gateway.ledger import Change, Ledger
 from occamctl.gateway.notebooks import Notebooks
 from occamctl.gateway.queue import Queue
-from occamctl.gateway.quotas import Rights, human
+from occamctl.gateway.quotas import Amount, Rights, human
 from occamctl.gateway.refusals import NeverFits, NotKnown
 from occamctl.gateway.settings import Settings
 from occamctl.gateway.sight import Sight
 from occamctl.gateway.subnets import Networks
 from occamctl.gateway.wishes import Wish
-from occamctl.plan.fit import Room, capacity
+from occamctl.plan.fit import Room
 from occamctl.plan.gpus import GpuWish
 from occamctl.spark import clusters as spark
 from occamctl.spark.settings import DOOR_PORT, DRIVER_PORT
 from occamctl.spec import names
-from occamctl.spec.units import human_size
 
 log = logging.getLogger("occam.gateway.clusters")
 FRESH = 1.0
@@ -83,17 +82,17 @@ class Clusters:
         except DoesNotFit as no:
             if not wish.wait:
                 raise
-            return self._queued(owner, wish, rights, no)
-        self.queue.leave(owner, wish.ticket)
+            return self._queued(facts, wish, rights, no)
         value = secrets.token_urlsafe(32)
-        with cluster.lock:
-            self._must_be_it(cluster)
-            try:
-                self._give_back(change, owner)
-                self._make(cluster, value, wish.application)
-            except OccamError:
-                self._undo(cluster)
-                raise
+        try:
+            self.queue.leave(owner, wish.ticket)
+            self._give_back(change, owner)
+            self._make(cluster, value, wish.application)
+        except OccamError:
+            self._undo(cluster)
+            raise
+        finally:
+            cluster.lock.release()
         log.info("cluster %s of %s: made, %d workers on %s", facts.name, owner, facts.total, self._hosts(cluster))
         conf = spark.driver_conf(self._site, cluster.facts, int(self._settings.notebook_memory))
         conf["spark.occam.grace"] = f"{self._settings.lease:g}s"  # how long a driver waits for its kernel to come back
@@ -125,26 +124,38 @@ class Clusters:
     def _admit(self, facts: spark.Facts, wish: Wish, rights: Rights) -> tuple[Cluster, Change]:
         """Raises DoesNotFit, also when others wait for room: what is guaranteed is had at once, the rest in turn."""
         with self._turn:
-            ahead = len(self.queue.ahead(wish.ticket, time.monotonic()))
-            with gpu_words.those_out_named(facts.sizes[0].gpu, self._sight.last.out()):
-                cluster, change = self.ledger.admit(facts, rights, self._rooms(), self._lease(facts))
-            if ahead and change.new and self.ledger.held(facts.owner).workers > rights.guarantee:
-                self.ledger.remove(cluster)  # nothing of it has been made yet
-                many = "one request waits" if ahead == 1 else f"{ahead} requests wait"
-                raise DoesNotFit(
-                    f"{many} for room on the hosts already", where=facts.owner, fix='wait="5m" waits in turn'
-                )
-            return cluster, change
+            rooms, size = self._rooms(), facts.sizes[0]
+            ahead = len(self.queue.ahead(wish.ticket, time.monotonic(), gpu=size.gpu is not None))
+            empty = self._sight.last.empty()
+            if size.gpu and (never := gpu_words.never(size.gpu, empty)):
+                never.where = facts.owner
+                raise never  # before any word of a quota: no smaller number would do
+            try:
+                with gpu_words.those_out_named(size.gpu, self._sight.last.out()):
+                    return self.ledger.admit(facts, rights, rooms, self._lease(facts), ahead)
+            except DoesNotFit as no:
+                why = full.never(size, empty)
+                if why and facts.total and _allowed(self.ledger.amount(facts), rights):
+                    raise NeverFits(why, where=facts.owner, fix="ask for smaller workers") from no
+                if isinstance(no, NeverFits) and full.most(facts, empty) >= facts.total:
+                    # Such GPUs are there, on a host that is down or out of service: it may come back.
+                    raise DoesNotFit(no.what, where=no.where, fix=no.fix) from no
+                raise
 
-    def _queued(self, owner: str, wish: Wish, rights: Rights, no: DoesNotFit) -> dict[str, Any]:
-        """A place in the queue. Raises DoesNotFit for what no waiting would bring: more than the quota as such."""
-        alone = self.ledger.amount(self._facts(owner, wish))
-        if rights.limits.over(alone) or isinstance(no, NeverFits):
+    def _queued(self, facts: spark.Facts, wish: Wish, rights: Rights, no: DoesNotFit) -> dict[str, Any]:
+        """A place in the queue. Raises DoesNotFit for what no waiting brings: all others would wait behind it."""
+        owner, alone = facts.owner, self.ledger.amount(facts)
+        if isinstance(no, NeverFits) or not _allowed(alone, rights):
             raise no
+        most = full.most(facts, self._sight.last.empty())
+        if most < facts.total:
+            what = f"{no.what}; and no waiting brings more than {most}: that is all that the hosts have"
+            raise NeverFits(what, where=owner, fix=f"ask for at most {most}" if most else "ask for smaller workers")
         now = time.monotonic()
-        for_room = not rights.limits.over(self.ledger.held(owner) + alone)
-        ticket = self.queue.join(owner, wish.name, wish.ticket, now, for_room=for_room)
-        place = len(self.queue.ahead(ticket.id, now)) + 1
+        for_room = not self.ledger.waits_for_own(owner, alone, rights)
+        gpu = facts.sizes[0].gpu is not None
+        ticket = self.queue.join(owner, wish.name, wish.ticket, now, for_room=for_room, gpu=gpu)
+        place = len(self.queue.ahead(ticket.id, now, gpu=gpu)) + 1
         return {"queued": {"ticket": ticket.id, "position": place, "of": len(self.queue), "message": no.what}}
 
     def _give_back(self, change: Change, to: str) -> None:
@@ -157,7 +168,7 @@ class Clusters:
             many = len(executors)
             workers = "one of your workers goes" if many == 1 else f"{many} of your workers go"
             cluster.tell(
-                f"{workers} back: others within their guarantee found no room. "
+                f"{workers} back: others asked for what is guaranteed to them. "
                 f"{cluster.facts.total} stay; running tasks finish or move."
             )
             log.info(
@@ -252,6 +263,7 @@ class Clusters:
             log.warning("cluster %s of %s: not yet undone: %s", *cluster.key[::-1], error)
         else:
             self.ledger.remove(cluster)
+            self._leave_network(cluster.facts.owner)
 
     def scale(self, owner: str, name: str, workers: int, rights: Rights, gpu: GpuWish | None = None) -> dict[str, Any]:
         """Give the cluster `workers` executors; an adaptive one at most so many.
@@ -262,7 +274,8 @@ class Clusters:
         """
         cluster = self._living(owner, name)
         if gpu and not cluster.facts.gpus:
-            return self._resize(cluster, {spark.GPU_WORKERS: workers}, rights, self._with_gpu_workers(cluster, gpu))
+            size = self._with_gpu_workers(cluster, gpu)
+            return self._resize(cluster, {spark.GPU_WORKERS: workers}, rights, size=size)
         if gpu and gpu not in (GpuWish(), cluster.facts.sizes[0].gpu):
             raise Refused(
                 f"the workers of {name!r} have {cluster.facts.sizes[0].gpu} each",
@@ -282,9 +295,8 @@ class Clusters:
                 f"the cluster {name!r} has a fixed size", where=owner, fix="start one with adaptive=(1, 6), or scale it"
             )
         with cluster.lock:
-            self.ledger.bound(cluster, bounds)
             wanted = min(max(cluster.facts.wanted, bounds[0]), bounds[1])
-            return self._resize(cluster, {0: wanted}, rights)
+            return self._resize(cluster, {0: wanted}, rights, bounds=bounds)
 
     def _with_gpu_workers(self, cluster: Cluster, gpu: GpuWish) -> spark.Profile:
         """The size of workers with GPUs, beside those without. Raises Refused."""
@@ -303,16 +315,28 @@ class Clusters:
         return spark.Profile(spark.GPU_WORKERS, 0, facts.cores, facts.memory).with_gpus(gpu)
 
     def _resize(
-        self, cluster: Cluster, wants: dict[int, int], rights: Rights, size: spark.Profile | None = None
+        self,
+        cluster: Cluster,
+        wants: dict[int, int],
+        rights: Rights,
+        *,
+        size: spark.Profile | None = None,
+        bounds: tuple[int, int] | None = None,
     ) -> dict[str, Any]:
         rooms = self._rooms()
         with cluster.lock:
             self._must_be_it(cluster)
             before = cluster.facts
-            with gpu_words.those_out_named((size or before.sizes[0]).gpu, self._sight.last.out()):
-                change = self.ledger.resize(cluster, wants, rights, rooms, size)
+            gpu = (size or before.sizes[0]).gpu
+            with self._turn, gpu_words.those_out_named(gpu, self._sight.last.out()):
+                waiting = self._others_wait(before.owner, gpu=gpu is not None)
+                change = self.ledger.resize(cluster, wants, rights, rooms, size=size, bounds=bounds, waiting=waiting)
             self._settle_change(cluster, before, change)
         return self.view(cluster)
+
+    def _others_wait(self, owner: str, *, gpu: bool) -> int:
+        """How many requests of others wait for room that workers with GPUs, or without, would take."""
+        return sum(one.owner != owner for one in self.queue.ahead("", time.monotonic(), gpu=gpu))
 
     def grant(
         self, owner: str, name: str, wants: dict[int, int], sizes: dict[int, spark.Profile], rights: Rights
@@ -329,7 +353,9 @@ class Clusters:
         with cluster.lock:
             self._must_be_it(cluster)
             before = cluster.facts
-            change = self.ledger.grant(cluster, wants, sizes, rights, rooms, self._may_add(owner, rights))
+            change = self.ledger.grant(
+                cluster, wants, sizes, rights, rooms, self._may_add(owner, rights, sizes.values())
+            )
             self._settle_change(cluster, before, change)
         waiting = [one for one in cluster.facts.sizes if wants.get(one.id) and not one.wanted]
         never = {str(one.id): why for one in waiting if (why := self._never(one, rights))}
@@ -342,45 +368,39 @@ class Clusters:
             if name := limits.over(alone):
                 needs, most = (human(name, getattr(one, name)) for one in (alone, limits))
                 return f"one worker needs {needs}, and {whose} may hold {most}"
-        rooms = self._sight.last.empty()
-        if size.gpu and (no := gpu_words.never(size.gpu, rooms)):
+        empty = self._sight.last.empty()
+        if size.gpu and (no := gpu_words.never(size.gpu, empty)):
             return no.what
-        if capacity(rooms, size.cores, size.memory, size.gpu):
-            return ""
-        beside = f" and {size.gpu}" if size.gpu else ""
-        return (
-            f"no host of this course has {human('cpus', size.cores)}, {human_size(size.memory)}{beside} for one worker"
-        )
+        return full.never(size, empty)
 
-    def _may_add(self, owner: str, rights: Rights) -> int:
+    def _may_add(self, owner: str, rights: Rights, sizes: Iterable[spark.Profile]) -> int:
         """Workers that an owner may add at all: while others wait for room, only what is guaranteed."""
-        if self.queue.ahead("", time.monotonic()):
+        if self._others_wait(owner, gpu=any(one.gpu for one in sizes)):
             return max(0, rights.guarantee - self.ledger.held(owner).workers)
         return 1_000_000
 
     def _settle_change(self, cluster: Cluster, before: spark.Facts, change: Change) -> None:
         if not (change.new or change.gone or cluster.facts != cluster.written):  # other bounds are a change as well
             return
-        self._give_back(change, cluster.facts.owner)
-        self.settle(cluster, change.new, change.gone)
+        self.settle(cluster, change)
         if cluster.facts.total != before.total:
             log.info("cluster %s of %s: %d workers, were %d", *cluster.key[::-1], cluster.facts.total, before.total)
 
-    def settle(self, cluster: Cluster, new: Iterable[Executor], gone: Iterable[Executor]) -> None:
+    def settle(self, cluster: Cluster, change: Change) -> None:
         """Bring the engine to what the ledger already says. Numbers are written down before they are used.
 
         What fails is made up for by the loop: new executors get new numbers, and those that nobody knows are removed.
         """
-        new = list(new)
         try:
+            self._give_back(change, cluster.facts.owner)
             self.write(cluster)
-            for one in gone:
+            for one in change.gone:
                 self.remove_executor(cluster, one)
-            if new:
+            if change.new:
                 cluster.state = "starting" if not cluster.whole else cluster.state
-                self._start(cluster, new, self._networks.ensure(cluster.facts.owner))
+                self._start(cluster, change.new, self._networks.ensure(cluster.facts.owner))
         except OccamError:
-            self.ledger.take_out(cluster, [one.number for one in new if one.made is None])
+            self.ledger.take_out(cluster, [one.number for one in change.new if one.made is None])
             raise
 
     def remove_executor(self, cluster: Cluster, executor: Executor) -> None:
@@ -423,15 +443,27 @@ class Clusters:
             cluster.state = "stopping"
             self._clear(cluster)
             self.ledger.remove(cluster)
-        if cluster.facts.owner == names.COURSE_OWNER and not self.ledger.of(names.COURSE_OWNER):
-            with suppress(TookTooLong):
-                self._networks.remove(names.COURSE_OWNER)
+        self._leave_network(cluster.facts.owner)
         log.info("cluster %s of %s: gone", cluster.facts.name, cluster.facts.owner)
+
+    def _leave_network(self, owner: str) -> None:
+        """The owner's network goes with the last that uses it; a notebook that is stopped uses it too."""
+
+        def used() -> bool:
+            if owner in self.ledger.notebooks or not all(one.over for one in self.ledger.of(owner)):
+                return True
+            return swarm.service(self._engine, self._site.names.notebook(owner)) is not None
+
+        try:
+            self._networks.remove_unused(owner, used)
+        except OccamError as error:
+            log.warning("the network of %s stays: %s", owner, error)
 
     def fail(self, cluster: Cluster, why: str) -> None:
         """Remove everything, and keep the reason for those who ask."""
         log.warning("cluster %s of %s: failed: %s", cluster.facts.name, cluster.facts.owner, one_line(why))
         self._remember(cluster, why, "failed")
+        self._leave_network(cluster.facts.owner)
 
     def application_ended(self, cluster: Cluster, exit_code: int, why: str) -> None:
         """Its workers go at once; its driver's log can be read to the end for a while before that goes too."""
@@ -440,7 +472,7 @@ class Clusters:
             cluster.exit_code, cluster.message, cluster.state = exit_code, why, "stopping"
             cluster.ended_at = time.monotonic()
             cluster.facts = cluster.facts.wanting({one.id: 0 for one in cluster.facts.sizes})
-            self.settle(cluster, (), self.ledger.take_out(cluster, list(cluster.executors)))
+            self.settle(cluster, Change(gone=self.ledger.take_out(cluster, list(cluster.executors))))
 
     def finish(self, cluster: Cluster) -> None:
         """Remove what is left of an application that has ended, and keep how it ended for those who ask."""
@@ -450,6 +482,7 @@ class Clusters:
             driver = self._site.names.driver(cluster.facts.owner, cluster.facts.name)
             cluster.log = tuple(last_lines(self._engine, driver, KEPT_LINES))
             self._remember(cluster, cluster.message, "failed" if cluster.exit_code else "finished")
+        self._leave_network(cluster.facts.owner)
 
     def _remember(self, cluster: Cluster, why: str, state: Literal["failed", "finished"]) -> None:
         with cluster.lock:
@@ -527,3 +560,8 @@ class Clusters:
     def view(self, cluster: Cluster) -> dict[str, Any]:
         """The cluster as the API shows it; touches no engine."""
         return told.view(cluster, self._sight.last, self._site.names)
+
+
+def _allowed(alone: Amount, rights: Rights) -> bool:
+    """Whether the quotas allow it at all, when nothing else is held."""
+    return not any(limits.over(alone) for limits in (rights.limits, *(one.limits for one in rights.shared)))

@@ -59,6 +59,7 @@ class GpuLedger:
         home: str = "",
         once: bool = False,
         named: bool = False,
+        prolong: bool = True,
     ) -> Grant:
         """Give GPUs of one host to somebody's notebook: all that are wished, or none.
 
@@ -68,6 +69,7 @@ class GpuLedger:
         home     the node where the home is, which a notebook cannot leave; "" when there is no home yet
         once     only as long as the notebook runs
         named    whether a refusal may say by name who holds what
+        prolong  whether GPUs that are held until some moment may be kept longer
 
         Raises DoesNotFit (quota, none free, none there) and Refused (others are held already).
         """
@@ -79,6 +81,8 @@ class GpuLedger:
                 node, chosen = self._chosen(want, rights, rooms, home, named)
                 made = Grant(owner, rights.groups, node, chosen, until, once)
             elif len(there.gpus) == want.count and all(gpus.suits(one, want) for one in there.gpus):
+                if there.until is not None and not prolong:
+                    until = min(there.until, math.inf if until is None else until)
                 made = replace(there, groups=rights.groups, until=until, once=once)
             else:
                 raise Refused(f"holds {gpu_words.counted(there.gpus)} already", where=owner, fix="release that first")
@@ -95,11 +99,11 @@ class GpuLedger:
     def _chosen(
         self, want: GpuWish, rights: Rights, rooms: Rooms, home: str, named: bool
     ) -> tuple[str, tuple[Gpu, ...]]:
-        """The node, and the GPUs there; among hosts the one where most such GPUs are free."""
+        """The node, and the GPUs there; among hosts one that has them alike, then the one where most such are free."""
         free = [room for room in self._whole.left(rooms, rights.groups) if home in ("", room.node)]
         found = [(room, picked) for room in free if (picked := gpus.pick(room.gpus, want))]
         if found:
-            room, picked = min(found, key=lambda one: (-_such(one[0].gpus, want), one[0].hostname))
+            room, picked = min(found, key=lambda one: (gpus.unlike(one[1]), -_such(one[0].gpus, want), one[0].hostname))
             return room.node, picked
         everywhere = list(rooms(frozenset()))
         if no := gpu_words.never(want, everywhere):

@@ -26,7 +26,7 @@ class OfUser(Api):
 
     async def put(self, user: str) -> None:
         asked = gpu_wishes.assignment(self.body())
-        await self.work(self.parts.gpus.assign, user, asked, await self.rights(user), named=self.asker.admin)
+        await self.work(self.parts.gpus.assign, user, asked, await self.rights(user), by_operator=self.asker.admin)
         if asked.restart:
             await self._restart(user)
         await self._answer(user)
@@ -54,8 +54,12 @@ class Reservations(Api):
 
     async def post(self) -> None:
         self.asker.must_be_admin()
-        groups = {*self.parts.settings.quotas.groups, INSTRUCTOR, "student"}
-        asked = gpu_wishes.booking(self.body(), groups, time.time())
+        said, groups = self.body(), {*self.parts.settings.quotas.groups, INSTRUCTOR, "student"}
+        # Without quotas.groups any group is one that somebody in the roster has, and the hub knows those.
+        named = said.get("group")
+        if named and isinstance(named, str) and named not in groups and await self.parts.hub.has_group(named):
+            groups.add(named)
+        asked = gpu_wishes.booking(said, groups, time.time())
         self.reply(await self.work(self.parts.gpus.reserve, asked), 201)
 
 

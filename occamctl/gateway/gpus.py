@@ -43,6 +43,7 @@ FRESH = 1.0
 """Seconds: how old a look at the engine may be that GPUs are chosen by."""
 TOLD_FOR = 120
 """Seconds that a sample of a GPU's use is shown."""
+_GONE = "its host lends it no more"
 
 
 class Gpus:
@@ -91,10 +92,10 @@ class Gpus:
 
     # Notebooks -----------------------------------------------------------------------------------------------------
 
-    def assign(self, user: str, asked: Assignment, rights: Rights, *, named: bool) -> None:
+    def assign(self, user: str, asked: Assignment, rights: Rights, *, by_operator: bool) -> None:
         """Give GPUs to somebody's notebook; one that runs has them when it is started anew.
 
-        named  whether a refusal may say by name who holds what
+        by_operator  who may keep a time from ending, and may know by name who holds what
 
         Raises DoesNotFit, Refused, EngineError.
         """
@@ -111,7 +112,8 @@ class Gpus:
                     rights,
                     lambda but: seen.rooms(but=but),
                     home=home.node if home else "",
-                    named=named,
+                    named=by_operator,
+                    prolong=by_operator,
                 )
             try:
                 new = Home(home.id if home else secrets.token_hex(8), made.node, "new")
@@ -227,24 +229,30 @@ class Gpus:
     # Everybody -----------------------------------------------------------------------------------------------------
 
     def listed(self, *, named: bool) -> list[dict[str, Any]]:
-        """Every GPU that a host lends, by host. `named`: whether the asker may know the holders. Raises EngineError."""
+        """Every GPU that a host lends, or that somebody still holds, by host. Raises EngineError.
+
+        named  whether the asker may know the holders
+        """
         seen = self._sight.look(FRESH)
+        there = [
+            (node.hostname, one, trouble(one, node)) for node in seen.nodes.values() for one in gpus.lent(node.labels)
+        ]
         holders = {one.gpu.uuid: one for one in self._ledger.gpus.holders()}
+        lent = {one.uuid for _, one, _ in there}
+        there += [(seen.hostname(one.node), one.gpu, _GONE) for one in holders.values() if one.gpu.uuid not in lent]
         return [
-            self._shown(one, node, holders.get(one.uuid), named)
-            for node in sorted(seen.nodes.values(), key=lambda node: node.hostname)
-            for one in gpus.lent(node.labels)
+            self._shown(gpu, host, wrong, holders.get(gpu.uuid), named)
+            for host, gpu, wrong in sorted(there, key=lambda one: one[0])
         ]
 
-    def _shown(self, gpu: Gpu, node: swarm.Node, holder: Holder | None, named: bool) -> dict[str, Any]:
-        wrong = trouble(gpu, node)
+    def _shown(self, gpu: Gpu, host: str, wrong: str, holder: Holder | None, named: bool) -> dict[str, Any]:
         now, use = time.time(), self.uses.get(gpu.uuid)
         kept = [one for one in self._ledger.gpus.reservations if gpu.uuid in one.uuids]
         state = "held" if holder else "reserved" if any(one.on(now) for one in kept) else "free"
         known = use is not None and time.monotonic() - use.at < TOLD_FOR
         return {
             **asdict(gpu),
-            "host": node.hostname,
+            "host": host,
             "state": "out" if wrong else state,
             "trouble": wrong,
             "utilization": use.utilization if use and known else None,
@@ -325,7 +333,7 @@ class Gpus:
 
 
 def _must_be_person(user: str) -> None:
-    if user == names.COURSE_OWNER or not names.USER_NAME.fullmatch(user) or len(user) > names.MAX_USER:
+    if not names.is_user_name(user):
         raise SpecError(f"{user!r:.80} has no notebook", fix="name somebody of the roster")
 
 

@@ -14,12 +14,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from occamctl.errors import DoesNotFit, Refused
-from occamctl.gateway import gpu_words, over_quota
+from occamctl.gateway import full, gpu_words, over_quota
+from occamctl.gateway.asked import Asked, lacking, largest, what_is_missing
 from occamctl.gateway.cluster import Cluster, Executor
 from occamctl.gateway.gpu_ledger import GpuLedger
 from occamctl.gateway.leases import Lease
 from occamctl.gateway.over_quota import Over
-from occamctl.gateway.quotas import RESOURCES, Amount, Limits, Quotas, Rights, Shared, called, human
+from occamctl.gateway.quotas import RESOURCES, Amount, Quotas, Rights, Shared, called, human
 from occamctl.gateway.refusals import NotKnown
 from occamctl.gateway.room import Missing, Rooms, fit, given_back, without
 from occamctl.gateway.shares import Borrowed, take_back
@@ -27,6 +28,10 @@ from occamctl.plan.fit import Room, Seat, capacity, place
 from occamctl.spark.clusters import GPU_WORKERS, Facts, Profile
 from occamctl.spec import names
 
+Taken = tuple[Cluster, Executor]
+"""A worker that is taken back from a cluster."""
+Mine = Callable[[str, tuple[str, ...]], bool]
+"""Whether an owner, who is in these groups, counts."""
 AVOIDED = 300
 """Seconds that a node on which a cluster lost a worker gets its next one only when no other takes it."""
 
@@ -94,21 +99,24 @@ class Ledger:
 
     def held_by(self, shared: Shared) -> Amount:
         """What a group holds together, or everybody."""
-        return self._sum(lambda one, groups: not shared.group or shared.group in groups)
+        return self._sum(lambda one, groups: shared.counts(groups))
 
-    def _sum(self, mine: Callable[[str, tuple[str, ...]], bool]) -> Amount:
+    def _sum(self, mine: Mine) -> Amount:
         with self._lock:
-            total = Amount()
-            for cluster in self._clusters.values():
-                if not cluster.over and mine(cluster.facts.owner, cluster.facts.groups):
-                    total += self.amount(cluster.facts)
-            for owner, held in self._notebooks.items():
-                if mine(owner, held.groups):
-                    total += held.amount
-            for grant in self.gpus.grants:
-                if mine(grant.owner, grant.groups):
-                    total += Amount(gpus=len(grant.gpus))
-            return total
+            return sum((amount for _, _, amount in self._holdings(mine)), Amount())
+
+    def _holdings(self, mine: Mine, but: Cluster | None = None) -> Iterator[tuple[str, tuple[str, ...], Amount]]:
+        """What is held by those whom `mine` accepts, each with its owner and the owner's groups."""
+        for cluster in self._clusters.values():
+            facts = cluster.facts
+            if not cluster.over and cluster is not but and mine(facts.owner, facts.groups):
+                yield facts.owner, facts.groups, self.amount(facts)
+        for owner, held in self._notebooks.items():
+            if mine(owner, held.groups):
+                yield owner, held.groups, held.amount
+        for grant in self.gpus.grants:
+            if mine(grant.owner, grant.groups):
+                yield grant.owner, grant.groups, Amount(gpus=len(grant.gpus))
 
     def weight(self, size: Profile) -> int:
         """As how many workers of the course's size one of these counts."""
@@ -129,19 +137,34 @@ class Ledger:
         )
 
     def quota(self, owner: str, rights: Rights) -> dict[str, dict[str, Any]]:
-        """By resource: what `owner` may hold (None: no limit) and holds; of workers also what is guaranteed."""
+        """By resource: what `owner` may hold (None: no limit) and holds; of workers also what is guaranteed.
+
+        Where the owner's group or the whole course has a limit too, `shared` says it, and what all of them hold.
+        """
         held = self.held(owner)
         told = {name: {"limit": getattr(rights.limits, name), "held": getattr(held, name)} for name in RESOURCES}
         told["workers"]["guarantee"] = rights.guarantee
+        for one in rights.shared:
+            together = self.held_by(one)
+            for name in RESOURCES:
+                if (limit := getattr(one.limits, name)) is not None:
+                    more = {"of": one.called, "limit": limit, "held": getattr(together, name)}
+                    told[name].setdefault("shared", []).append(more)
         return told
+
+    def waits_for_own(self, owner: str, more: Amount, rights: Rights) -> bool:
+        """Whether so much more waits for what only the owner, or the owner's groups, can give back."""
+        groups = (one for one in rights.shared if one.group)
+        own = ((rights.limits, self.held(owner)), *((one.limits, self.held_by(one)) for one in groups))
+        return any(limits.over(held + more) for limits, held in own)
 
     # Notebooks -----------------------------------------------------------------------------------------------------
 
     def hold_notebook(self, owner: str, amount: Amount, rights: Rights) -> None:
         """Enter a notebook that starts. Raises DoesNotFit when a quota does not allow it."""
         with self._lock:
-            if owner not in self._notebooks:
-                self._must_be_within(owner, Amount(), amount, rights, "your notebook")
+            if owner not in self._notebooks and (over := self._over(owner, Amount(), amount, rights)):
+                raise over_quota.notebook(owner, "your notebook", amount, over)
             self._notebooks[owner] = Held(amount, rights.groups, time.monotonic())
 
     def found_notebook(self, owner: str, amount: Amount, groups: tuple[str, ...]) -> None:
@@ -166,8 +189,14 @@ class Ledger:
 
     # Decisions -----------------------------------------------------------------------------------------------------
 
-    def admit(self, facts: Facts, rights: Rights, rooms: Rooms, lease: Lease | None) -> tuple[Cluster, Change]:
+    def admit(
+        self, facts: Facts, rights: Rights, rooms: Rooms, lease: Lease | None, waiting: int = 0
+    ) -> tuple[Cluster, Change]:
         """Enter a new cluster with its executors placed on nodes, or refuse; nothing is half entered.
+
+        The caller holds the cluster's lock from then on: nobody scales or ends what is not made yet.
+
+        waiting  requests of others that wait for room
 
         Raises DoesNotFit (quota or room) and Refused (the name is taken).
         """
@@ -178,51 +207,81 @@ class Ledger:
                     f"there is a cluster {facts.name!r} already", where=facts.owner, fix="stop it, or take another name"
                 )
             facts = replace(facts, groups=rights.groups)
-            self._must_be_within(facts.owner, Amount(), self.amount(facts), rights, facts)
+            if facts.own_driver:
+                facts = replace(facts, driver_host=f"tasks.{self._names.driver(facts.owner, facts.name)}")
             cluster = Cluster(facts, lease)
+            change = self._more(cluster, Asked.of(facts, (), Amount(), rights, waiting), rooms)
+            cluster.lock.acquire()
             self._clusters[cluster.key] = cluster
-            try:
-                if facts.own_driver:
-                    self._seat_driver(cluster, rooms)
-                return cluster, self.grow(cluster, rooms, guarantee=rights.guarantee)
-            except DoesNotFit:
-                del self._clusters[cluster.key]
-                if there is not None:
-                    self._clusters[cluster.key] = there
-                raise
+            return cluster, change
 
-    def _seat_driver(self, cluster: Cluster, rooms: Rooms) -> None:
-        facts = cluster.facts
-        cluster.driver_node = place(1, 0, facts.memory, self._rooms(cluster, rooms))[0].node
-        host = f"tasks.{self._names.driver(facts.owner, facts.name)}"
-        cluster.facts = replace(facts, driver_host=host)
+    def _seat_driver(self, cluster: Cluster, free: list[Room]) -> list[Room]:
+        """Choose its node; what is free beside it."""
+        memory = cluster.facts.memory
+        cluster.driver_node = place(1, 0, memory, free)[0].node
+        return [
+            replace(room, memory=room.memory - memory) if room.node == cluster.driver_node else room for room in free
+        ]
 
     def resize(
-        self, cluster: Cluster, wants: Mapping[int, int], rights: Rights, rooms: Rooms, size: Profile | None = None
+        self,
+        cluster: Cluster,
+        wants: Mapping[int, int],
+        rights: Rights,
+        rooms: Rooms,
+        *,
+        size: Profile | None = None,
+        bounds: tuple[int, int] | None = None,
+        waiting: int = 0,
     ) -> Change:
         """Change how many executors of each profile are wanted: all of it, or nothing.
 
-        size  of a profile that the cluster may not have yet
+        size     of a profile that the cluster may not have yet
+        bounds   other ones for an adaptive cluster
+        waiting  requests of others that wait for room
 
         Those that must go are no longer in the ledger; the newest go first. Raises DoesNotFit, and changes nothing.
         """
         with self._lock:
             before = cluster.facts
-            asked = replace((before.having(size) if size else before).wanting(wants), groups=rights.groups)
-            self._must_be_within(before.owner, self.amount(before), self.amount(asked), rights, asked)
-            cluster.facts = asked
-            try:
+            facts = replace((before.having(size) if size else before).wanting(wants), groups=rights.groups)
+            facts = replace(facts, adaptive=bounds or before.adaptive)
+            if self.amount(facts).workers > self.amount(before).workers:
+                asked = Asked.of(facts, before.sizes, self.amount(before), rights, waiting)
+                change = self._more(cluster, asked, rooms)
+            else:  # also on hosts that are full
+                cluster.facts = facts
                 change = self.grow(cluster, rooms, guarantee=rights.guarantee)
-            except DoesNotFit:
-                cluster.facts = before
-                raise
             change.gone = self.shrink(cluster)
             return change
 
-    def bound(self, cluster: Cluster, bounds: tuple[int, int]) -> None:
-        """Other bounds for an adaptive cluster."""
-        with self._lock:
-            cluster.facts = replace(cluster.facts, adaptive=bounds)
+    def _more(self, cluster: Cluster, asked: Asked, rooms: Rooms) -> Change:
+        """Seats for all that is asked for, where others gave back what they borrowed if it is guaranteed.
+
+        Raises DoesNotFit, and changes nothing.
+        """
+        owner, rights, free = cluster.facts.owner, asked.rights, list(self._rooms(cluster, rooms))
+        amount, change = self.amount(asked.facts), Change()
+        growing = amount.workers > asked.before.workers
+        guaranteed = growing and (self.held(owner) - asked.before + amount).workers <= rights.guarantee
+        over = self._over(owner, asked.before, amount, rights, cluster)
+        if over and not (over.whose and guaranteed):  # what others share they can give back
+            raise self._over_quota(cluster, asked, over, free)
+        if asked.waiting and growing and not guaranteed:
+            raise self._not_the_turn(cluster, asked, free)
+        if cluster.facts.own_driver and not cluster.driver_node:
+            free = self._seat_driver(cluster, free)
+        missing, taken = what_is_missing(cluster, asked.facts), list[Taken]()
+        if over or not fit(missing, free):
+            way = self._way(owner, missing, free, amount - asked.before, rights.shared) if guaranteed else None
+            if way is None:
+                raise self._over_quota(cluster, asked, over, free) if over else self._no_room(cluster, asked, free)
+            taken = way
+        free = self._take_back(taken, free, change)
+        cluster.facts = asked.facts
+        for size, many in missing:
+            free = self._seat(cluster, size, many, free, change)
+        return change
 
     def grant(
         self,
@@ -241,53 +300,77 @@ class Ledger:
         """
         with self._lock:
             cluster.facts = _with_profiles(cluster.facts, wants, sizes)
+            free, change = list(self._rooms(cluster, rooms)), Change()
             for size in cluster.facts.sizes:
                 if size.id == GPU_WORKERS:  # Spark knows them as executors of the default profile
                     continue
                 asked = _within(cluster.facts.adaptive, size.id, wants.get(size.id, 0))
                 more = max(0, min(asked - size.wanted, most // self.weight(size)))
                 if more:
-                    more = self._allowed(cluster, size, more, rights)
-                    more = min(more, capacity(self._rooms(cluster, rooms), size.cores, size.memory, size.gpu))
+                    more, taken = self._grantable(cluster, size, more, rights, free)
+                    free = self._take_back(taken, free, change)
                     most -= more * self.weight(size)
                 cluster.facts = cluster.facts.wanting({size.id: min(asked, size.wanted + more)})
-            change = self.grow(cluster, rooms, part=True)
+                free = self._seat(cluster, size, lacking(cluster, cluster.facts.size(size.id)), free, change)
             change.gone = self.shrink(cluster)
             return change
 
-    def _allowed(self, cluster: Cluster, size: Profile, more: int, rights: Rights) -> int:
-        each = self.amount_of(size, 1)
-        more = rights.limits.fits(self.held(cluster.facts.owner), each, more)
-        for shared in rights.shared:
-            more = shared.limits.fits(self.held_by(shared), each, more)
-        return more
+    def _grantable(
+        self, cluster: Cluster, size: Profile, more: int, rights: Rights, free: Sequence[Room]
+    ) -> tuple[int, list[Taken]]:
+        """How many more of a size there can be, and what others give back for that."""
+        owner, each, lost = cluster.facts.owner, self.amount_of(size, 1), max(0, lacking(cluster, size))
+        held = self.held(owner)
+        more = rights.limits.fits(held, each, more)
+        now = min(more, max(0, capacity(free, size.cores, size.memory, size.gpu) - lost))
+        now = min(now, *(one.limits.fits(self.held_by(one), each, more) for one in rights.shared), more)
+        return largest(
+            now,
+            min(more, (rights.guarantee - held.workers) // self.weight(size)),
+            lambda many: self._way(owner, [(size, lost + many)], free, self.amount_of(size, many), rights.shared),
+        )
 
-    def grow(self, cluster: Cluster, rooms: Rooms, tries: int = 0, *, guarantee: int = 0, part: bool = False) -> Change:
-        """Place the executors that are missing, each with a number never used before.
+    def grow(self, cluster: Cluster, rooms: Rooms, tries: int = 0, *, guarantee: int = 0) -> Change:
+        """Place as many as fit of the executors that are missing, each with a number never used before.
 
         guarantee  workers that the owner must always be able to have: others give back for them what they borrowed
-        part       place as many as fit
-
-        Raises DoesNotFit when they do not all fit and `part` is not asked for.
         """
         with self._lock:
             free, change = list(self._rooms(cluster, rooms)), Change()
-            missing = [(size, many) for size in cluster.facts.sizes if (many := self._missing(cluster, size)) > 0]
-            if not part and not fit(missing, free):
-                if guarantee and self.held(cluster.facts.owner).workers <= guarantee:
-                    self._take_back(cluster, missing, free, change)
-                if not fit(missing, free):
-                    raise self._no_room(cluster, missing, free)
-            for size, many in missing:
-                fits = min(many, capacity(free, size.cores, size.memory, size.gpu))
-                seats = place(fits, size.cores, size.memory, free, size.gpu)
-                for seat in seats:
-                    self._enter(cluster, size, seat, tries, change)
-                free = without(free, size, seats)
+            for size, many in what_is_missing(cluster, cluster.facts):
+                many, taken = self._replaceable(cluster.facts.owner, size, many, guarantee, free)
+                free = self._take_back(taken, free, change)
+                free = self._seat(cluster, size, many, free, change, tries)
             return change
 
-    def _missing(self, cluster: Cluster, size: Profile) -> int:
-        return size.wanted - sum(one.profile == size.id for one in cluster.executors.values())
+    def _replaceable(
+        self, owner: str, size: Profile, many: int, guarantee: int, free: Sequence[Room]
+    ) -> tuple[int, list[Taken]]:
+        """How many of those that are missing can come, which every quota counts already, and what others give back."""
+        return largest(
+            min(many, capacity(free, size.cores, size.memory, size.gpu)),
+            min(many, (guarantee - self._placed(owner)) // self.weight(size)),
+            lambda number: self._way(owner, [(size, number)], free, Amount(), ()),
+        )
+
+    def _placed(self, owner: str) -> int:
+        """Workers that `owner` has on hosts, counted in the course's size."""
+        return sum(
+            self.weight(cluster.facts.size(one.profile))
+            for cluster in self._clusters.values()
+            if cluster.facts.owner == owner
+            for one in cluster.executors.values()
+        )
+
+    def _seat(
+        self, cluster: Cluster, size: Profile, many: int, free: Sequence[Room], change: Change, tries: int = 0
+    ) -> list[Room]:
+        """Enter as many executors as fit; what is free beside them."""
+        fits = max(0, min(many, capacity(free, size.cores, size.memory, size.gpu)))
+        seats = place(fits, size.cores, size.memory, free, size.gpu)
+        for seat in seats:
+            self._enter(cluster, size, seat, tries, change)
+        return without(free, size, seats)
 
     def _enter(self, cluster: Cluster, size: Profile, seat: Seat, tries: int, change: Change) -> None:
         number = cluster.facts.next_id
@@ -302,7 +385,7 @@ class Ledger:
             gone: list[Executor] = []
             for size in cluster.facts.sizes:
                 order = [one for one in _order(cluster) if one.profile == size.id]
-                gone += order[: max(0, -self._missing(cluster, size))]
+                gone += order[: max(0, -lacking(cluster, size))]
             return self.take_out(cluster, [one.number for one in gone])
 
     def take_out(self, cluster: Cluster, numbers: Iterable[int]) -> list[Executor]:
@@ -322,28 +405,51 @@ class Ledger:
 
     # Fair share ----------------------------------------------------------------------------------------------------
 
-    def _take_back(self, cluster: Cluster, missing: Missing, free: list[Room], change: Change) -> None:
-        """Make room in `free` with what others borrowed, if that can make enough; see shares.py."""
-        borrowed = [one for one in self._borrowed() if one.owner != cluster.facts.owner]
+    def _way(
+        self, owner: str, missing: Missing, free: Sequence[Room], more: Amount, shared: Sequence[Shared]
+    ) -> list[Taken] | None:
+        """What others borrowed that has to go, so that all that is missing has room and no shared quota is exceeded.
 
-        def enough(taken: Sequence[tuple[Cluster, Executor]]) -> bool:
-            return fit(missing, given_back(free, taken))
+        more    what would be held beside what is held now
+        shared  the quotas that the owner shares with others
 
-        taken = take_back(borrowed, enough) or []
-        free[:] = given_back(free, taken)
+        None when even all of it would not do. See shares.py.
+        """
+        borrowed = [one for one in self._borrowed() if one.owner != owner]
+        sums = [(one, one.limits.growing(more), self.held_by(one) + more) for one in shared]
+
+        def enough(taken: Sequence[Taken]) -> bool:
+            within = not any(limits.over(held - self._given(taken, one)) for one, limits, held in sums)
+            return within and fit(missing, given_back(free, taken))
+
+        return take_back(borrowed, enough)
+
+    def _given(self, taken: Sequence[Taken], shared: Shared) -> Amount:
+        """What these workers are in the sum of a group, or of everybody."""
+        mine = [(one, gone) for one, gone in taken if shared.counts(one.facts.groups)]
+        return sum((self.amount_of(one.facts.size(gone.profile), 1) for one, gone in mine), Amount())
+
+    def _take_back(self, taken: Sequence[Taken], free: Sequence[Room], change: Change) -> list[Room]:
+        """Take out what others borrowed; what is free then."""
+        free = given_back(free, taken)
         for other, one in taken:
             self.take_out(other, [one.number])
             size = other.facts.size(one.profile)
             other.facts = other.facts.wanting({size.id: size.wanted - 1})
             change.taken.setdefault(other.key, (other, []))[1].append(one)
+        return free
 
-    def _borrowed(self) -> list[Borrowed[tuple[Cluster, Executor]]]:
+    def _borrowed(self) -> list[Borrowed[Taken]]:
         """Who has more than the guarantee, and which of their workers may go: the newest first."""
-        found = []
-        for owner in sorted({owner for owner, _ in self._clusters}):
-            mine = [one for one in self.of(owner) if one.living and not one.facts.ending]
-            groups = mine[0].facts.groups if mine else ()
-            surplus = self.held(owner).workers - self._quotas.rights(owner, groups).guarantee
+        held, living, found = Counter[str](), dict[str, list[Cluster]](), []
+        for cluster in self._clusters.values():
+            owner = cluster.facts.owner
+            if not cluster.over:
+                held[owner] += sum(size.wanted * self.weight(size) for size in cluster.facts.sizes)
+            if cluster.living and not cluster.facts.ending:
+                living.setdefault(owner, []).append(cluster)
+        for owner, mine in sorted(living.items()):
+            surplus = held[owner] - self._quotas.rights(owner, mine[0].facts.groups).guarantee
             workers = [
                 ((cluster, one), self.weight(cluster.facts.size(one.profile)))
                 for cluster in sorted(mine, key=lambda one: one.facts.since, reverse=True)
@@ -408,40 +514,89 @@ class Ledger:
 
     # Words ---------------------------------------------------------------------------------------------------------
 
-    def _must_be_within(self, owner: str, before: Amount, asked: Amount, rights: Rights, what: Facts | str) -> None:
-        """Raises DoesNotFit when `asked`, in place of `before`, is more than a quota allows; less is always allowed."""
-        own = ("", rights.limits, self.held(owner) - before)
-        for whose, limits, others in (
-            own,
-            *((one.called, one.limits, self.held_by(one) - before) for one in rights.shared),
-        ):
-            name = Limits.of({key: value for key, value in vars(limits).items() if _grows(key, before, asked)}).over(
-                others + asked
-            )
-            if name:
-                raise self._over(owner, asked, Over(name, whose, limits, others), what)
+    def _over(
+        self, owner: str, before: Amount, asked: Amount, rights: Rights, but: Cluster | None = None
+    ) -> Over | None:
+        """The first quota that `asked`, in place of `before`, is more than, the own one first; less is always allowed.
 
-    def _over(self, owner: str, asked: Amount, over: Over, what: Facts | str) -> DoesNotFit:
-        if isinstance(what, str):
-            return over_quota.notebook(owner, what, asked, over)
-        size = what.sizes[0]
-        fixed = asked - self.amount_of(size, what.wanted)
-        fits = over.limits.fits(over.others + fixed, self.amount_of(size, 1), what.wanted)
-        return over_quota.cluster(owner, what.total, asked, over, weight=self.weight(size), fits=fits)
+        but  the cluster that holds `before`
+        """
+        mine = self.held(owner) - before
+        if name := rights.limits.growing(asked - before).over(mine + asked):
+            return Over(name, "", rights.limits, mine)
+        for one in rights.shared:
+            others = self.held_by(one) - before
+            if name := one.limits.growing(asked - before).over(others + asked):
+                return Over(name, one.called, one.limits, others, self._holders(name, but, one))
+        return None
 
-    def _no_room(self, cluster: Cluster, missing: Missing, free: Sequence[Room]) -> DoesNotFit:
-        """What was asked, what is free where, who holds the rest, and what would fit."""
-        rooms, held = list(free), self._holders(but=cluster)
-        for size, many in missing:
-            try:
-                seats = place(many, size.cores, size.memory, rooms, size.gpu)
-            except DoesNotFit as no:
+    def _over_quota(self, cluster: Cluster, asked: Asked, over: Over, free: Sequence[Room]) -> DoesNotFit:
+        fits, would = self._would(cluster, asked, free)
+        return over_quota.cluster(
+            asked.facts.owner,
+            asked.facts.total,
+            self.amount(asked.facts),
+            over,
+            weight=self.weight(asked.size),
+            beside=asked.facts.total - asked.size.wanted,
+            fits=fits,
+            would=would,
+        )
+
+    def _not_the_turn(self, cluster: Cluster, asked: Asked, free: Sequence[Room]) -> DoesNotFit:
+        many = "one request waits" if asked.waiting == 1 else f"{asked.waiting} requests wait"
+        _, would = self._would(cluster, asked, free)
+        new = not asked.before.clusters
+        fix = 'wait="5m" waits in turn' if new else "scale it when they have had their turn"
+        if would > asked.there:
+            fix = f"ask for {would}, within your guarantee; {fix}"
+        return DoesNotFit(f"{many} for room on the hosts already", where=asked.facts.owner, fix=fix)
+
+    def _no_room(self, cluster: Cluster, asked: Asked, free: Sequence[Room]) -> DoesNotFit:
+        """What was asked, what is free where, who holds the rest, what the quota is, and what would fit."""
+        rooms, owner = list(free), asked.facts.owner
+        for size, many in what_is_missing(cluster, asked.facts):
+            fits = capacity(rooms, size.cores, size.memory, size.gpu)
+            if fits < many:
                 if why := self._no_gpus(size, many, cluster, free):
                     return why
-                what = f"{no.what}; held: {held}" if held else no.what
-                return DoesNotFit(what, where=cluster.facts.owner, fix=no.fix)
-            rooms = without(rooms, size, seats)
+                _, would = self._would(cluster, asked, free)
+                return full.now(
+                    owner,
+                    size,
+                    many,
+                    rooms,
+                    there=asked.there,
+                    would=would,
+                    fits=would - asked.there if size.id == asked.size.id else fits,
+                    held=self._holders("workers", cluster),
+                    quota=full.quota(asked.rights, self.held(owner).workers),
+                )
+            rooms = without(rooms, size, place(many, size.cores, size.memory, rooms, size.gpu))
         raise AssertionError("there was room")
+
+    def _would(self, cluster: Cluster, asked: Asked, free: Sequence[Room]) -> tuple[int, int]:
+        """How many workers, of those that are asked for, are within all quotas; and how many would be granted now."""
+        owner, size, rights, shared = asked.facts.owner, asked.size, asked.rights, asked.rights.shared
+        each, amount = self.amount_of(size, 1), self.amount(asked.facts)
+        beside = amount - asked.before - self.amount_of(size, size.wanted)
+        own = rights.limits.fits(self.held(owner) + beside, each, size.wanted)
+        fits = min([own, *(one.limits.fits(self.held_by(one) + beside, each, size.wanted) for one in shared)])
+        missing = what_is_missing(cluster, asked.facts)
+        placed = size.wanted - sum(many for one, many in missing if one.id == size.id)
+        room = placed + capacity(free, size.cores, size.memory, size.gpu)
+        if asked.facts.own_driver and not cluster.driver_node:
+            room -= 1  # its driver takes the memory of one
+        guaranteed = min(own, (rights.guarantee - (self.held(owner) + beside).workers) // self.weight(size))
+        now = min(fits, room, guaranteed if asked.waiting else room)
+
+        def way(many: int) -> list[Taken] | None:
+            less = size.wanted - many
+            fewer = [(one, number - less * (one.id == size.id)) for one, number in missing]
+            return self._way(owner, fewer, free, amount - asked.before - self.amount_of(size, less), shared)
+
+        would, _ = largest(max(now, asked.there), guaranteed, way)
+        return max(fits, asked.there), would
 
     def _no_gpus(self, size: Profile, many: int, cluster: Cluster, free: Sequence[Room]) -> DoesNotFit | None:
         """Why workers get no GPUs; None when it is not for want of GPUs that they have no room."""
@@ -455,13 +610,12 @@ class Ledger:
             why.where = cluster.facts.owner
         return why
 
-    def _holders(self, but: Cluster) -> str:
+    def _holders(self, name: str, but: Cluster | None, shared: Shared | None = None) -> str:
         """`group phd 6 workers, students 2 workers`: who holds what, by the people that one is of."""
         held: Counter[str] = Counter()
-        for one in self._clusters.values():
-            if one is not but and not one.over:
-                held[called(one.facts.owner, one.facts.groups)] += self.amount(one.facts).workers
-        return ", ".join(f"{who} {human('workers', many)}" for who, many in sorted(held.items()) if many)
+        for owner, groups, amount in self._holdings(lambda _, groups: shared is None or shared.counts(groups), but):
+            held[called(owner, groups)] += getattr(amount, name)
+        return ", ".join(f"{who} {human(name, many)}" for who, many in sorted(held.items()) if many)
 
 
 def _with_profiles(facts: Facts, wants: Mapping[int, int], sizes: Mapping[int, Profile]) -> Facts:
@@ -482,7 +636,3 @@ def _within(bounds: tuple[int, int] | None, profile: int, asked: int) -> int:
 def _order(cluster: Cluster) -> list[Executor]:
     """In which order they go. Those that do not run yet first, then the newest: the oldest hold most of a cache."""
     return sorted(cluster.executors.values(), key=lambda one: (one.state == "running", -one.number))
-
-
-def _grows(name: str, before: Amount, asked: Amount) -> bool:
-    return bool(getattr(asked, name) > getattr(before, name))

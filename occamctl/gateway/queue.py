@@ -13,13 +13,18 @@ SILENT = 15
 
 @dataclass
 class Ticket:
-    """One request that waits. `for_room`: for room on the hosts; who waits for the own quota blocks nobody else."""
+    """One request that waits.
+
+    for_room  for room on the hosts: who waits for the own quota, or that of a group, blocks nobody else
+    gpu       for workers with GPUs: those without do not wait behind it
+    """
 
     id: str
     owner: str
     name: str
     for_room: bool
     heard: float
+    gpu: bool = False
 
 
 class Queue:
@@ -29,7 +34,7 @@ class Queue:
         self._lock = threading.Lock()
         self._tickets: dict[str, Ticket] = {}
 
-    def join(self, owner: str, name: str, ticket: str, now: float, *, for_room: bool) -> Ticket:
+    def join(self, owner: str, name: str, ticket: str, now: float, *, for_room: bool, gpu: bool = False) -> Ticket:
         """The request's place: the one that `ticket` has, or a new one at the end."""
         with self._lock:
             self._forget_silent(now)
@@ -38,7 +43,7 @@ class Queue:
                 mine = [one for one in self._tickets.values() if (one.owner, one.name) == (owner, name)]
                 there = mine[0] if mine else Ticket(secrets.token_hex(8), owner, name, for_room, now)
                 self._tickets[there.id] = there
-            there.heard, there.for_room = now, for_room
+            there.heard, there.for_room, there.gpu = now, for_room, gpu
             return there
 
     def leave(self, owner: str, ticket: str) -> None:
@@ -47,14 +52,17 @@ class Queue:
             if (there := self._tickets.get(ticket)) and there.owner == owner:
                 del self._tickets[ticket]
 
-    def ahead(self, ticket: str, now: float) -> list[Ticket]:
-        """Those who wait for room and come before this one; all of them for one that is not in the queue."""
+    def ahead(self, ticket: str, now: float, *, gpu: bool = False) -> list[Ticket]:
+        """Those who wait for the same room and come before this one; all of them for one that is not in the queue.
+
+        gpu  whether it is for workers with GPUs
+        """
         with self._lock:
             self._forget_silent(now)
             order = self._order()
             places = [one.id for one in order]
             before = order[: places.index(ticket)] if ticket in places else order
-            return [one for one in before if one.for_room]
+            return [one for one in before if one.for_room and (gpu or not one.gpu)]
 
     def __len__(self) -> int:
         with self._lock:

@@ -25,10 +25,19 @@ class Amount:
     clusters: int = 0
 
     def __add__(self, other: Amount) -> Amount:
-        return Amount(**{one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(self)})
+        return Amount(
+            self.workers + other.workers,
+            self.cpus + other.cpus,
+            self.memory + other.memory,
+            self.gpus + other.gpus,
+            self.clusters + other.clusters,
+        )
+
+    def __neg__(self) -> Amount:
+        return Amount(-self.workers, -self.cpus, -self.memory, -self.gpus, -self.clusters)
 
     def __sub__(self, other: Amount) -> Amount:
-        return Amount(**{one.name: getattr(self, one.name) - getattr(other, one.name) for one in fields(self)})
+        return self + -other
 
 
 RESOURCES = tuple(one.name for one in fields(Amount))
@@ -51,12 +60,16 @@ class Limits:
         return cls(**{name: told.get(name) for name in RESOURCES})
 
     def over(self, amount: Amount) -> str:
-        """The first resource of which `amount` is too much; "" when none is."""
-        for name in RESOURCES:
+        """The first resource of which `amount` is too much, clusters before all; "" when none is."""
+        for name in sorted(RESOURCES, key=lambda one: one != "clusters"):  # fewer workers would do for the others only
             limit = getattr(self, name)
             if limit is not None and getattr(amount, name) > limit + _FEW:
                 return name
         return ""
+
+    def growing(self, more: Amount) -> Limits:
+        """The limits of those resources of which there would be more."""
+        return Limits.of({name: limit for name, limit in vars(self).items() if getattr(more, name) > 0})
 
     def fits(self, held: Amount, one: Amount, most: int) -> int:
         """How many times `one` may be added to `held`, at most `most`."""
@@ -85,6 +98,10 @@ class Shared:
     @property
     def called(self) -> str:
         return f"group {self.group}" if self.group else "the course"
+
+    def counts(self, groups: Collection[str]) -> bool:
+        """Whether what somebody in these groups holds is a part of the sum."""
+        return not self.group or self.group in groups
 
 
 @dataclass(frozen=True)

@@ -244,9 +244,10 @@ class Loop:
             return
         tries = max([worst, *(one.tries for one in cluster.lost if now - (one.lost_at or 0) < STEADY)])
         seen = self._sight.look(1)
-        change = self._ledger.grow(cluster, lambda but: seen.rooms(but=but), tries, part=True)
+        rights = self._settings.quotas.rights(cluster.facts.owner, cluster.facts.groups)
+        change = self._ledger.grow(cluster, lambda but: seen.rooms(but=but), tries, guarantee=rights.guarantee)
         if change.new:
-            self._clusters.settle(cluster, change.new, ())
+            self._clusters.settle(cluster, change)
         if len(cluster.executors) < cluster.facts.total:
             cluster.message = f"{cluster.facts.total - len(cluster.executors)} workers are missing: the hosts are full"
 

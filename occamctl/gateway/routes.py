@@ -36,7 +36,7 @@ class OneNotebook(Api):
 
     async def put(self, user: str) -> None:
         self.asker.must_be_admin()
-        if not names.USER_NAME.fullmatch(user) or len(user) > names.MAX_USER:
+        if not names.is_user_name(user):
             raise SpecError(f"{user!r:.80} cannot be a user name")
         said = self.body()
         environment, want = said.get("environment"), gpu_wishes.of_notebook(said)
@@ -106,14 +106,15 @@ class UserClusters(Api):
 class ClusterApi(Api):
     """Paths below one cluster; its driver may use those that a driver needs, with a token that opens nothing else."""
 
-    for_driver = False
+    for_driver = ""
+    """The one method that a driver may use with it."""
     for_instructors = False
     """Whether an instructor may do it to everybody's cluster."""
 
     async def prepare(self) -> None:
         owner, name = self.path_args[:2]
         token = self.request.headers.get("Authorization", "").partition(" ")[2].strip()
-        if self.for_driver and token and self.parts.clusters.is_driver(owner, name, token):
+        if self.request.method == self.for_driver and token and self.parts.clusters.is_driver(owner, name, token):
             self.who, self.by_driver = Who(owner), True
         else:
             await super().prepare()
@@ -122,7 +123,7 @@ class ClusterApi(Api):
 
 
 class OneCluster(ClusterApi):
-    for_driver = True
+    for_driver = "DELETE"
     for_instructors = True
 
     def get(self, owner: str, name: str) -> None:
@@ -157,7 +158,7 @@ class Adaptive(ClusterApi):
 class Executors(ClusterApi):
     """Spark's own wish: what is granted may be less, and is no error."""
 
-    for_driver = True
+    for_driver = "PUT"
 
     async def put(self, owner: str, name: str) -> None:
         wants, sizes = wishes.totals(self.body())
@@ -166,7 +167,7 @@ class Executors(ClusterApi):
 
 
 class Kill(ClusterApi):
-    for_driver = True
+    for_driver = "POST"
 
     async def post(self, owner: str, name: str) -> None:
         said = self.body().get("ids")
@@ -176,7 +177,7 @@ class Kill(ClusterApi):
 
 
 class LeaseOf(ClusterApi):
-    for_driver = True
+    for_driver = "PUT"
 
     def put(self, owner: str, name: str) -> None:
         said = self.body()
@@ -204,7 +205,7 @@ class Join(Api):
 
 
 class Admit(ClusterApi):
-    for_driver = True
+    for_driver = "POST"
 
     def post(self, owner: str, name: str) -> None:
         self.reply(self.parts.clusters.admit(owner, name, wishes.take(self.body(), "ticket", str)))

@@ -32,6 +32,8 @@ def take_back(borrowed: Sequence[Borrowed[Key]], enough: Callable[[Sequence[Key]
 
     enough  whether the room would do without the given workers
     """
+    if not enough([worker for one in borrowed for worker, _ in one.workers]):
+        return None  # as nearly every refusal: one look in place of one for each worker
     taken: list[Key] = []
     given = {one.owner: 0 for one in borrowed}
     left = {one.owner: list(one.workers) for one in borrowed}

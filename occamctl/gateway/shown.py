@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -226,14 +226,27 @@ def ago(since: str, now: datetime) -> str:
 
 def bars(quota: Mapping[str, Mapping[str, Any]]) -> list[Bar]:
     """A quota as the API answers it, resource by resource, whichever there are; those with nothing to say left out."""
-    return [_bar(key, said) for key, said in quota.items() if said.get("limit") is not None or said.get("held")]
+    made = []
+    for key, said in quota.items():
+        if said.get("limit") is not None or said.get("held"):
+            made.append(_bar(key, said))
+        made += [_shared(key, number, one) for number, one in enumerate(said.get("shared", ()))]
+    return made
+
+
+def _amount(key: str, number: float) -> str:
+    return human_size(int(number)) if key == "memory" else f"{number:g}"
+
+
+def _shared(key: str, number: int, said: Mapping[str, Any]) -> Bar:
+    """What somebody holds together with others."""
+    held, limit = said["held"], said["limit"]
+    text = f"{_amount(key, held)} of {_amount(key, limit)} in use by all of {said['of']}"
+    return Bar(f"{key}-{number}", f"{_CALLED.get(key, key)}, {said['of']}", held, limit, text)
 
 
 def _bar(key: str, said: Mapping[str, Any]) -> Bar:
-    def amount(number: float) -> str:
-        return human_size(int(number)) if key == "memory" else f"{number:g}"
-
-    held, limit = said.get("held") or 0, said.get("limit")
+    amount, held, limit = partial(_amount, key), said.get("held") or 0, said.get("limit")
     told = [f"{amount(held)} of {amount(limit)} in use" if limit is not None else f"{amount(held)} in use, no limit"]
     if said.get("guarantee"):
         told.append(f"{amount(said['guarantee'])} kept for you")

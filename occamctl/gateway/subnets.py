@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from occamctl.engine import ground
 from occamctl.engine.client import Engine
@@ -32,11 +32,17 @@ class Networks:
         self._engine, self._course, self._pool, self._hub_subnet = engine, course, pool, hub_subnet
         self._names = names.Names(course)
         self._lock = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
+
+    def _alone(self, owner: str) -> threading.Lock:
+        """Held while the owner's network is made or removed: removing it may wait for the engine."""
+        with self._lock:
+            return self._locks.setdefault(owner, threading.Lock())
 
     def ensure(self, owner: str) -> str:
         """The subnet of `owner`'s network, which is made if it is not there. Raises DoesNotFit, EngineError."""
         name = self._names.net(owner)
-        with self._lock:
+        with self._alone(owner), self._lock:
             subnets = {one["Name"]: _subnets(one) for one in ground.networks(self._engine)}
             used = [self._hub_subnet, *(one for these in subnets.values() for one in these)]
             subnet = subnets[name][0] if subnets.get(name) else free(self._pool, used)
@@ -46,7 +52,14 @@ class Networks:
 
     def remove(self, owner: str) -> None:
         """Remove it and wait until it is gone. Raises TookTooLong while something still uses it."""
-        ground.remove_network(self._engine, self._names.net(owner))
+        with self._alone(owner):
+            ground.remove_network(self._engine, self._names.net(owner))
+
+    def remove_unused(self, owner: str, used: Callable[[], bool]) -> None:
+        """Remove it unless somebody uses it; who wants to is known to `used` before `ensure` is called."""
+        with self._alone(owner):
+            if not used():
+                ground.remove_network(self._engine, self._names.net(owner))
 
 
 def _subnets(network: dict[str, object]) -> list[str]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NoReturn
 
 from occamctl.errors import HostError, Refused, TookTooLong
 from occamctl.hosts.facts import gather
@@ -22,7 +22,12 @@ from occamctl.plan.gpu_setup import CONFIG, DAEMON, TOOLKIT, Lack, Said
 from occamctl.plan.observed import HostFacts
 
 Say = Callable[[str], None]
-NOTES = "/var/lib/occam/gpu.json"
+Files = dict[str, tuple[dict[str, Any], bytes]]
+"""By path: the file as `_read` found it, and the bytes that it should have."""
+_FOLDER = "/var/lib/occam"
+NOTES = f"{_FOLDER}/gpu.json"
+_KEEPERS = ("walls", "gpus")
+"""Kinds of containers that a course has on every host: nobody works in them, and the swarm starts them anew."""
 # A file's real path, whether its folder is there, its mode (or "none"), and its bytes.
 _READ = """
 path=$(readlink -m "$1"); echo "$path"
@@ -32,14 +37,16 @@ stat -c %a "$path"; base64 -w0 "$path"
 """
 # $2 is "bare" where the folder was made for the file.
 _REMOVE = 'rm -f "$1"; [ "$2" != bare ] || rmdir --ignore-fail-on-non-empty "$(dirname "$1")"'
+# Only root reads the notes.
 _SIGNS = f"""
+[ -d {_FOLDER} ] || exit 1
 grep -qs OCCAM_GPU_ {DAEMON} {CONFIG} && exit 0
 command -v nvidia-container-runtime >/dev/null || {{ [ -e {DAEMON} ] && [ ! -r {DAEMON} ]; }}
 """
 _LISTS = "ls /var/lib/apt/lists 2>/dev/null | grep -q _"
 """Has apt any list of packages?"""
 _NO_LISTS = ("find", "/var/lib/apt/lists", "-type", "f", "-delete")
-_FORGET = f"rm -f {NOTES}; rmdir --ignore-fail-on-non-empty /var/lib/occam"
+_FORGET = f"rm -f {NOTES}; rmdir --ignore-fail-on-non-empty {_FOLDER}"
 
 
 def prepare_gpus(machine: Machine, said: Said, say: Say, *, may_restart: bool = False) -> list[str]:
@@ -50,7 +57,7 @@ def prepare_gpus(machine: Machine, said: Said, say: Say, *, may_restart: bool = 
 
     Raises HostError when something is missing that is not for occamctl to do, or the course file names a GPU that the
     host does not have, and Refused when containers run; nothing was changed then. When the engine does not take the new
-    settings the old ones are put back.
+    settings it gets those back that it had.
     """
     facts, engine = gather(machine), knows(machine)
     missing = gpu_setup.lacks(said, facts, engine)
@@ -63,13 +70,15 @@ def prepare_gpus(machine: Machine, said: Said, say: Say, *, may_restart: bool = 
     # Before anything is changed: what cannot be merged, and what would be lost.
     _texts(machine, paths, said, facts)
     if stale and not may_restart:
-        _refuse_to_end(running(machine), machine.name, "occamctl host prepare --gpu")
+        _refuse_to_end(running(machine, but=_KEEPERS), machine.name, "occamctl host prepare --gpu")
     did = [] if facts.support.toolkit else [_install(machine, facts, say)]
-    _write(machine, _texts(machine, paths, said, facts))
+    files, noted = _texts(machine, paths, said, facts), _notes(machine).get("files", {})
+    _write(machine, files, noted)
     did.append("told toolkit and engine of its GPUs" if stale else "told the toolkit of its GPUs")
     if stale:
         say("restarting the container engine")
-        _restart(machine, said, facts)
+        if trouble := _restart(machine, said, facts):
+            _give_up(machine, files, noted, trouble)
         did.append("restarted the engine")
     return did
 
@@ -140,9 +149,7 @@ def _text(file: dict[str, Any], host: str) -> str | None:
         raise HostError(f"{file['path']} is not text in UTF-8", where=host, fix="mend it by hand") from None
 
 
-def _texts(
-    machine: Machine, paths: Sequence[str], said: Said, facts: HostFacts
-) -> dict[str, tuple[dict[str, Any], bytes]]:
+def _texts(machine: Machine, paths: Sequence[str], said: Said, facts: HostFacts) -> Files:
     """What is there and what should be, by path. Raises HostError when what is there cannot be read."""
     gpus = gpu_setup.lent(said, facts)
     made = {}
@@ -155,21 +162,26 @@ def _texts(
     return made
 
 
-def _write(machine: Machine, files: dict[str, tuple[dict[str, Any], bytes]]) -> None:
-    """Note what was there, the first time, and what is written; then write."""
-    noted = _notes(machine).get("files", {})
-    for path, (there, content) in files.items():
-        before = noted.get(path, {}).get("before", there)
-        noted[path] = {"before": before, "wrote": hashlib.sha256(content).hexdigest()}
-    _note(machine, {"files": noted})
+def _write(machine: Machine, files: Files, noted: Mapping[str, Any]) -> None:
+    """Note what was there, the first time, and what is written; then write. `noted`: of an earlier time."""
+    new = {
+        path: {"before": _first(noted, path, there), "wrote": hashlib.sha256(content).hexdigest()}
+        for path, (there, content) in files.items()
+    }
+    _note(machine, {"files": {**noted, **new}})
     for there, content in files.values():
         if there["folder"] == "bare":  # for everybody to read: `put` would make it root's alone
             machine.run(["install", "-d", "-m", "755", str(PurePosixPath(there["path"]).parent)], sudo=True)
         machine.put(there["path"], content, int(there["mode"] or "644", 8))
 
 
-def _restart(machine: Machine, said: Said, facts: HostFacts) -> None:
-    """Restart; where the engine does not take the new settings it gets the old ones back."""
+def _first(noted: Mapping[str, Any], path: str, there: dict[str, Any]) -> dict[str, Any]:
+    """A file as it was before we first wrote it."""
+    return dict(noted[path]["before"]) if path in noted else there
+
+
+def _restart(machine: Machine, said: Said, facts: HostFacts) -> str:
+    """Restart; why the engine did not take the new settings, "" when it did."""
     try:
         restart(machine)
         left = gpu_setup.lacks_of_engine(said, facts, knows(machine))
@@ -177,12 +189,23 @@ def _restart(machine: Machine, said: Said, facts: HostFacts) -> None:
     except (HostError, TookTooLong) as error:
         trouble = error.what
     note_engine(machine)
-    if not trouble:
-        return
-    _put_back(machine, _notes(machine).get("files", {}))
-    back = answers_again(machine)
+    return trouble
+
+
+def _give_up(machine: Machine, files: Files, noted: Mapping[str, Any], trouble: str) -> NoReturn:
+    """Files, engine and notes as they were before this try, else as they were before the first.
+
+    A toolkit that was brought stays, and is ours to remove.
+    """
+    # What an earlier try has left that was interrupted is what the engine has just refused.
+    other = base64.b64decode(files[DAEMON][0]["bytes"] or "") != files[DAEMON][1]
+    left = noted if noted and other and _works(machine, [there for there, _ in files.values()]) else {}
+    back = bool(left) or _works(machine, [_first(noted, path, there) for path, (there, _) in files.items()])
     note_engine(machine)
-    machine.run(["sh", "-c", _FORGET], sudo=True)
+    _note(machine, {"files": left})
+    notes = _notes(machine)
+    if not (left or notes.get("packages") or notes.get("lists") is False):
+        machine.run(["sh", "-c", _FORGET], sudo=True)
     raise HostError(
         f"its engine did not take the new {DAEMON}: {trouble}; the old one is "
         f"{'back and the engine runs' if back else 'back, but the engine does not run'}",
@@ -191,9 +214,14 @@ def _restart(machine: Machine, said: Said, facts: HostFacts) -> None:
     )
 
 
-def _put_back(machine: Machine, files: dict[str, dict[str, Any]]) -> None:
-    for one in files.values():
-        before = one["before"]
+def _works(machine: Machine, files: Iterable[dict[str, Any]]) -> bool:
+    """Put files back; whether the engine runs with them."""
+    _put_back(machine, files)
+    return answers_again(machine)
+
+
+def _put_back(machine: Machine, files: Iterable[dict[str, Any]]) -> None:
+    for before in files:
         if before["bytes"] is None:
             machine.run(["sh", "-c", _REMOVE, "sh", before["path"], before["folder"]], sudo=True)
         else:
@@ -212,24 +240,34 @@ def _note(machine: Machine, what: dict[str, Any]) -> None:
     machine.put(NOTES, json.dumps(_notes(machine) | what).encode(), 0o600)
 
 
+def told(machine: Machine) -> bool:
+    """Whether there is something of `prepare_gpus` to undo."""
+    return bool(_to_undo(machine))
+
+
+def _to_undo(machine: Machine) -> dict[str, Any]:
+    """The notes of `prepare_gpus`; {} when it changed nothing, which is asked without root."""
+    # Most hosts have no GPU, and not every user may become root.
+    signs = machine.run(["sh", "-c", _SIGNS], check=False).code == 0
+    return _notes(machine) if signs else {}
+
+
 def undo_gpus(machine: Machine, say: Say, *, may_restart: bool = False) -> list[str]:
     """Put back what `prepare_gpus` changed, to the byte; returns what was done.
 
     Raises Refused when containers run, and when somebody has changed a file since: their change would be lost.
     """
-    # Most hosts have no GPU, and not every user may become root.
-    signs = machine.run(["sh", "-c", _SIGNS], check=False).code == 0
-    notes = _notes(machine) if signs else {}
+    notes = _to_undo(machine)
     if not notes:
         return []
     files = notes.get("files", {})
     for path, one in files.items():
         _refuse_to_overwrite(machine, path, one)
-    engine = knows(machine) is not None
+    engine = DAEMON in files and knows(machine) is not None
     if engine and not may_restart:
         _refuse_to_end(running(machine), machine.name, "occamctl host prepare --undo")
     say("taking back what the engine was told of its GPUs")
-    _put_back(machine, files)
+    _put_back(machine, [one["before"] for one in files.values()])
     if engine:
         restart(machine)
         note_engine(machine)
@@ -239,7 +277,8 @@ def undo_gpus(machine: Machine, say: Say, *, may_restart: bool = False) -> list[
     if notes.get("lists") is False:
         machine.run(_NO_LISTS, sudo=True)
     machine.run(["sh", "-c", _FORGET], sudo=True)
-    return ["its engine's settings as before its GPUs", *([f"{TOOLKIT} removed"] if packages else [])]
+    settings = ["its engine's settings as before its GPUs"] if files else []
+    return [*settings, *([f"{TOOLKIT} removed"] if packages else [])]
 
 
 def _refuse_to_overwrite(machine: Machine, path: str, noted: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from occamctl.errors import HostError, Refused
 from occamctl.hosts import walls
 from occamctl.hosts.facts import gather, too_old
 from occamctl.hosts.machine import Machine
+from occamctl.plan import apt
 
 Say = Callable[[str], None]
 NOTES = "/var/lib/occam/engine.json"
@@ -94,8 +95,7 @@ def _install(machine: Machine, say: Say) -> str:
 
 def installed(machine: Machine) -> set[str]:
     """Names of the packages that are installed."""
-    listed = machine.run(["dpkg-query", "-W", "-f", "${db:Status-Abbrev} ${Package}\n"]).stdout
-    return {line.split()[-1] for line in listed.splitlines() if not line.startswith(("un", "rc", "pn"))}
+    return apt.installed(machine.run(apt.LISTING).stdout)
 
 
 def _start(machine: Machine, say: Say) -> str:

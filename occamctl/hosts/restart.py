@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Collection
 
 from occamctl import wait
 from occamctl.errors import HostError, TookTooLong
 from occamctl.hosts.machine import Machine
 from occamctl.plan.gpu_setup import engine_gpus
 from occamctl.plan.observed import EngineGpus
+from occamctl.spec import names
 
 STOP_SECONDS, START_SECONDS = 120, 90
 SETTLE_SECONDS = 5
@@ -43,9 +45,10 @@ def knows(machine: Machine) -> EngineGpus | None:
     return engine_gpus(info) if info.get("ID") else None
 
 
-def running(machine: Machine) -> int:
-    """How many containers run."""
-    return len(machine.run([*_DOCKER, "ps", "-q"], sudo=True).stdout.split())
+def running(machine: Machine, but: Collection[str] = ()) -> int:
+    """How many containers run. `but`: kinds of ours that do not count."""
+    listed = machine.run([*_DOCKER, "ps", "--format", f'{{{{.ID}}}} {{{{.Label "{names.KIND}"}}}}'], sudo=True).stdout
+    return sum(line.split()[-1] not in but for line in listed.splitlines())
 
 
 def restart(machine: Machine) -> None:

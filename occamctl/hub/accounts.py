@@ -7,7 +7,8 @@ input and answers in JSON on standard output:
     {"command": "put", "people": [{"username", "role", "group", "name", "email", "password"?}]}
     {"command": "remove", "names": [...]}
 
-Hashes never leave the file.
+Hashes never leave the file. All else lies in people.json beside it, for `occamctl` to read without a program that has
+to start: it is there only while it is true.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Accounts:
     """The accounts in one file. Reading is cheap: the file is parsed again only when it changed."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self._told = path, path.with_name(names.PEOPLE)
         self._read: tuple[tuple[int, int, int], dict[str, Person]] | None = None
 
     def people(self) -> dict[str, Person]:
@@ -71,6 +72,12 @@ class Accounts:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise SpecError(f"the accounts are damaged: {error!r}", where=str(self.path)) from None
         return self._read[1]
+
+    def listed(self) -> list[dict[str, str]]:
+        """Everybody as all may know them; people.json says the same afterwards."""
+        with self._locked() as there:
+            self._tell(there)
+        return [person.public() for person in there.values()]
 
     def find(self, typed: str) -> Person | None:
         """The person with this name; capitals do not matter where only one person can be meant."""
@@ -118,17 +125,23 @@ class Accounts:
             os.close(lock)
 
     def _write(self, people: Mapping[str, Person]) -> None:
+        self._told.unlink(missing_ok=True)
+        self._replace(self.path, {name: person.public() | {"kept": person.kept} for name, person in people.items()})
+        self._tell(people)
+
+    def _tell(self, people: Mapping[str, Person]) -> None:
+        self._replace(self._told, [person.public() for person in people.values()])
+
+    @staticmethod
+    def _replace(file: Path, people: object) -> None:
         """All or nothing, readable by the hub alone (mkstemp makes 0600)."""
-        text = json.dumps(
-            {"people": {name: person.public() | {"kept": person.kept} for name, person in people.items()}}
-        )
-        made, path = tempfile.mkstemp(dir=self.path.parent, prefix=".accounts-")
+        made, path = tempfile.mkstemp(dir=file.parent, prefix=".accounts-")
         try:
-            with os.fdopen(made, "w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(path, self.path)
+            with os.fdopen(made, "w") as draft:
+                json.dump({"people": people}, draft)
+                draft.flush()
+                os.fsync(draft.fileno())
+            os.replace(path, file)
         except BaseException:
             Path(path).unlink(missing_ok=True)
             raise
@@ -136,7 +149,7 @@ class Accounts:
 
 def _changed(there: Mapping[str, Person], said: Mapping[str, str]) -> Person:
     username = str(said.get("username", ""))
-    if len(username) > names.MAX_USER or not names.USER_NAME.fullmatch(username):
+    if not names.is_user_name(username):
         raise SpecError(f"{username!r} cannot be a user name")
     old = there.get(username, Person(username))
     told = {key: str(said[key] or "") for key in ("role", "group", "name", "email") if key in said}
@@ -159,7 +172,7 @@ def obey(command: object, hub: settings.Settings) -> dict[str, Any]:
     accounts = Accounts(hub.accounts)
     match command:
         case {"command": "list"}:
-            return {"people": [person.public() for person in accounts.people().values()]}
+            return {"people": accounts.listed()}
         case {"command": "put", "people": [*people]} if all(isinstance(one, dict) for one in people):
             new = accounts.put(people)
             return {"new": new, "hub": known.add(hub, new)}

@@ -1,8 +1,8 @@
 """Tell the running hub who came and who left, over its own API.
 
 Somebody who left is out at once: the hub deletes the user with every session and token. Somebody who came can be
-given a notebook before the first sign-in. A hub that does not answer learns both by itself, a little later
-(`RosterAuthenticator.refresh_user`), so that is no error.
+given a notebook or a GPU before the first sign-in. A hub that does not answer even after a while is no error: it takes
+whoever has an account when it starts, and refuses who has none (`RosterAuthenticator.refresh_user`).
 """
 
 from __future__ import annotations
@@ -11,9 +11,14 @@ import json
 from collections.abc import Iterable
 from urllib.parse import quote, urlsplit
 
+from occamctl import wait
+from occamctl.errors import TookTooLong
 from occamctl.hub.settings import Settings
 
 SECONDS = 10
+STARTING = 60
+"""Seconds that a hub may take to answer. One that starts has read who has an account before it listens, and would know
+nobody who came in between until its next start."""
 REMOVAL = 75
 """Seconds for a removal: the hub stops the person's notebook first, and that has 30 s to save and end its kernels."""
 
@@ -23,7 +28,16 @@ def add(hub: Settings, usernames: Iterable[str]) -> str:
     listed = list(usernames)
     if not listed:
         return ""
-    status, said = _ask(hub, "POST", "/users", {"usernames": listed})
+    try:
+        status, said = wait.until(
+            lambda: _ask(hub, "POST", "/users", {"usernames": listed}),
+            lambda answer: answer[0] != 0,
+            "the hub",
+            seconds=STARTING,
+            describe=lambda answer: answer[1],
+        )
+    except TookTooLong as error:
+        return str(error)
     return "" if status in (200, 201, 409) else said
 
 

@@ -22,7 +22,7 @@ NOTEBOOK_TOKEN = (
 """Scopes of the token inside a notebook: who its owner is, and that the gateway may be asked; nothing of others."""
 
 _INSTRUCTOR = ("admin-ui", "list:users", "read:users", "read:groups", "list:groups", "servers")
-_OF_THE_GATEWAY = ("list:users", "read:users:name", "read:users:groups", "servers")
+_OF_THE_GATEWAY = ("list:users", "read:users:name", "read:users:groups", "read:groups:name", "servers")
 _OF_THE_CULLER = ("list:users", "read:users:activity", "read:servers", "delete:servers")
 
 

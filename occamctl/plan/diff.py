@@ -95,7 +95,9 @@ def _gpus(want: Desired, seen: Observed) -> list[Step]:
 
 
 def _front(want: Desired, seen: Observed) -> list[Step]:
+    """A gateway that cannot tell its clusters is waited for: what there is of them would be made again, or stay."""
     planned: list[Step] = []
+    gateway = names.Names(want.course).gateway
     for service in want.services:
         there = seen.services.get(service.name)
         if there is None:
@@ -109,7 +111,7 @@ def _front(want: Desired, seen: Observed) -> list[Step]:
             planned += [steps.AwaitService("", service.name, lacking)] if lacking else []
         elif there.replicas != service.replicas:
             planned.append(steps.PutService("", service, new=False))
-        elif there.running < service.replicas:
+        elif there.running < service.replicas or (service.name == gateway and seen.clusters is None):
             planned.append(steps.AwaitService("", service.name))
     return planned
 

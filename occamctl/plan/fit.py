@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from occamctl.errors import DoesNotFit
-from occamctl.plan.gpus import GpuWish, pick, suits
+from occamctl.plan.gpus import GpuWish, pick, suits, unlike
 from occamctl.plan.observed import Gpu
 from occamctl.spec.units import human_size
 
@@ -69,7 +69,7 @@ def place(workers: int, cpus: float, memory: int, rooms: Iterable[Room], gpu: Gp
     left = {room.node: room for room in rooms}
     fit = capacity(left.values(), cpus, memory, gpu)
     if fit < workers:
-        raise DoesNotFit(_too_much(workers, cpus, memory, gpu, fit, list(left.values())), fix=_instead(fit))
+        raise DoesNotFit(too_much(workers, cpus, memory, gpu, fit, left.values()), fix=instead(fit))
     chosen = []
     for _ in range(workers):
         best = min(
@@ -77,7 +77,7 @@ def place(workers: int, cpus: float, memory: int, rooms: Iterable[Room], gpu: Gp
             key=lambda room: (
                 room.lost,
                 room.held,
-                bool(room.gpus) and not gpu,
+                unlike(pick(room.gpus, gpu)) if gpu else bool(room.gpus),
                 -room.memory,
                 -room.cpus,
                 room.hostname,
@@ -100,9 +100,12 @@ def less(room: Room, seat: Seat, cpus: float, memory: int) -> Room:
     )
 
 
-def _too_much(workers: int, cpus: float, memory: int, gpu: GpuWish | None, fit: int, rooms: list[Room]) -> str:
+def too_much(
+    workers: int, cpus: float, memory: int, gpu: GpuWish | None, fit: int, rooms: Iterable[Room], *, more: bool = False
+) -> str:
+    """What was asked for, how many would fit, and what is free where. `more`: beside workers that are there."""
     each = f"{cpus:g} CPU{f', {human_size(memory)} and {gpu}' if gpu else f' and {human_size(memory)}'}"
-    asked = f"{workers} worker{'s' if workers != 1 else ''} of {each}"
+    asked = f"{workers}{' more' if more else ''} worker{'s' if workers != 1 else ''} of {each}"
     free = "; ".join(_free(room, gpu) for room in sorted(rooms, key=lambda room: room.hostname))
     return f"{asked} do not fit on the hosts now, {fit} would ({free or 'no host is ready'})"
 
@@ -112,7 +115,8 @@ def _free(room: Room, gpu: GpuWish | None) -> str:
     return f"{room.hostname} has {max(room.cpus, 0):g} CPU and {human_size(max(room.memory, 0))}{gpus} free"
 
 
-def _instead(fit: int) -> str:
+def instead(fit: int) -> str:
+    """What to do when only so many fit."""
     return (
         f"ask for {fit}, or wait until others are done"
         if fit

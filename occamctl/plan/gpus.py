@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -16,7 +17,7 @@ LENT = "occam.gpus"
 OUT = "occam.gpus.out"
 """Node label: GPUs out of service, as JSON: UUID (or EVERY) to the reason."""
 PROVEN = "occam.gpus.proven"
-"""Node label: the fingerprint of what a probe container saw; another one, or none, is a host that was not probed."""
+"""Node label: the fingerprint of what probe containers saw; a GPU that is not in it was not probed there."""
 HELD = "occam.gpus.held"
 """Service label: the GPUs that were chosen for it, as JSON (`label`)."""
 EVERY = "*"
@@ -100,6 +101,18 @@ def fingerprint(uuids: Iterable[str], driver: str, runtime: str) -> str:
     return "|".join([*sorted(uuids), driver, runtime])
 
 
+def proven(proof: str, now: str) -> frozenset[str]:
+    """The GPUs that a proof is good for; none behind another driver or runtime. Both are fingerprints."""
+    before, there = proof.split("|"), now.split("|")
+    return frozenset(before[:-2]) & frozenset(there[:-2]) if before[-2:] == there[-2:] else frozenset()
+
+
+def narrowed(fingerprint: str, uuids: Collection[str]) -> str:
+    """The same of these GPUs only."""
+    *all_of_them, driver, runtime = fingerprint.split("|")
+    return "|".join([*(uuid for uuid in all_of_them if uuid in uuids), driver, runtime])
+
+
 def lent(labels: Mapping[str, str]) -> tuple[Gpu, ...]:
     """The GPUs that a node's labels say it lends; a label that cannot be read lends nothing."""
     return _read(labels.get(LENT))
@@ -137,7 +150,7 @@ def trouble(gpu: Gpu, labels: Mapping[str, str], generic: Mapping[str, str]) -> 
         return why
     if not known(gpu.uuid, generic):
         return "the engine does not know it: occamctl gpu check"
-    return "" if labels.get(PROVEN) else "not proven yet"
+    return "" if gpu.uuid in labels.get(PROVEN, "").split("|")[:-2] else "not proven yet"
 
 
 def usable(labels: Mapping[str, str], generic: Mapping[str, str]) -> tuple[Gpu, ...]:
@@ -231,9 +244,23 @@ def _within(words: list[str], name: list[str]) -> bool:
 
 
 def pick(free: Collection[Gpu], want: GpuWish) -> tuple[Gpu, ...]:
-    """Which of a host's free GPUs a wish gets: the smallest that will do, then by UUID; () when there are too few."""
+    """Which of a host's free GPUs a wish gets: the smallest that will do, then by UUID; () when there are too few.
+
+    Several are whole ones where so many are, and of one kind: a CUDA program sees one MIG instance only.
+    """
     suitable = sorted((one for one in free if suits(one, want)), key=lambda one: (one.memory, one.uuid))
-    return tuple(suitable[: want.count]) if len(suitable) >= want.count else ()
+    whole = [one for one in suitable if not one.profile]
+    some = whole if 1 < want.count <= len(whole) else suitable
+    kinds = Counter((one.model, one.profile) for one in some)
+    alike = next((kind for kind, many in kinds.items() if many >= want.count), None)
+    chosen = [one for one in some if alike in (None, (one.model, one.profile))]
+    return tuple(chosen[: want.count]) if len(chosen) >= want.count else ()
+
+
+def unlike(picked: Collection[Gpu]) -> tuple[bool, bool]:
+    """What makes one host's choice worse than another's: several with a MIG instance, and several of more kinds."""
+    several = len(picked) > 1
+    return several and any(one.profile for one in picked), len({(one.model, one.profile) for one in picked}) > 1
 
 
 def called(gpu: Gpu) -> str:

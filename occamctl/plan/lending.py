@@ -66,6 +66,7 @@ def lending(said: Said, facts: HostFacts, engine: EngineGpus | None, labels: Map
     before = gpus.out(labels)
     out = before | trouble
     fingerprint = gpus.fingerprint((one.uuid for one in found), facts.support.driver, facts.support.toolkit)
+    proof = labels.get(gpus.PROVEN, "")
     return Lending(
         gpus=found,
         ready=ready,
@@ -73,9 +74,11 @@ def lending(said: Said, facts: HostFacts, engine: EngineGpus | None, labels: Map
             gpus.LENT: gpus.label(all_of_them.values()),
             lends_label(course): "true" if ready else None,
             **({gpus.OUT: json.dumps(out, sort_keys=True)} if out != before else {}),
+            # A driver that hangs does not tell its version; whoever holds a GPU keeps its proof then.
+            **({gpus.PROVEN: None} if found and not gpus.proven(proof, fingerprint) else {}),
         },
         fingerprint=fingerprint,
-        prove=ready and (labels.get(gpus.PROVEN) != fingerprint or bool(before.keys() - trouble.keys())),
+        prove=ready and (proof != fingerprint or bool(before.keys() - trouble.keys())),
         keep=trouble,
     )
 

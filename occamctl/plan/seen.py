@@ -18,6 +18,7 @@ class SeenService:
     spec_hash: str
     replicas: int
     running: int
+    """Tasks that run with the settings that the service has now."""
     configs: tuple[str, ...] = ()
     trouble: str = ""
     """The scheduler's or the container's own words, when fewer run than should."""
@@ -25,6 +26,8 @@ class SeenService:
     """Ids of the nodes where a task runs with the settings that the service has now."""
     failing: Mapping[str, str] = field(default_factory=dict)
     """Ids of the nodes where none runs and one has failed, to the last words of that."""
+    ports: frozenset[int] = frozenset()
+    """Ports of its host that it has, or will have."""
 
 
 @dataclass(frozen=True)

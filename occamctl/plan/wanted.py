@@ -23,6 +23,7 @@ LOCAL = "localhost"
 """Name of this machine in a course without hosts."""
 MANAGERS = 3
 """So many hosts keep the swarm's state, when there are so many: one lost manager of one is all state lost."""
+HUB_DATA = "/srv/hub"
 _HUB_UID = "1000"
 _HUB_NET_PREFIX = 22
 
@@ -255,7 +256,7 @@ def _hub(course: Course, tags: Tags) -> desired.Service:
         "hub",
         tags.hub,
         course.names.hub,
-        mounts=(desired.Mount(course.names.hub_data, "/srv/hub", labels=desired.labels(course.course, "volume")),),
+        mounts=(desired.Mount(course.names.hub_data, HUB_DATA, labels=desired.labels(course.course, "volume")),),
         secrets=tuple(
             desired.File(name, f"/run/secrets/{target}", uid=_HUB_UID, gid=_HUB_UID) for name, target in secrets
         ),

@@ -210,7 +210,10 @@ class Spark(Section):
     """Spark clusters."""
 
     worker: Worker = Field(Worker(), description="Size of a worker.")
-    idle_timeout: Duration = Field(1800, description="A cluster without jobs for this long is released. 0: never.")
+    idle_timeout: Duration = Field(
+        1800,
+        description="A notebook's cluster without jobs for this long is released; the course's own stay. 0: never.",
+    )
     lease: Lease = Field(60, description="A cluster whose kernel is silent for this long is released.")
     clusters: list[Cluster] = Field([], description="Clusters of the course itself.")
 

@@ -21,8 +21,10 @@ PROFILE = "occam.profile"
 HOME = "occam.home"
 HOME_NODE = "occam.home.node"
 
+PEOPLE = "people.json"
+"""The hub's file with its accounts as everybody may know them, beside the one that has the hashes too."""
 COURSE_OWNER = "course"
-"""Owner of what belongs to the whole course (its own Spark cluster); no user has this slug."""
+"""Owner of what belongs to the whole course (its own Spark cluster); nobody may be called so, nor has this slug."""
 
 COURSE_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]*")
@@ -32,6 +34,11 @@ MAX_COURSE, MAX_USER, MAX_CLUSTER, MAX_DATA = 20, 64, 12, 40
 # The longest name is a service of an executor, <course>-<slug>-<cluster>-e<id>: 20+1+20+1+12+2+7 = 63, Swarm's limit.
 _MAX_SLUG, _READABLE, _HASH = 20, 11, 7
 _PLAIN = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+def is_user_name(word: str) -> bool:
+    """Whether somebody may be called so."""
+    return bool(USER_NAME.fullmatch(word)) and len(word) <= MAX_USER and word != COURSE_OWNER
 
 
 def slug(username: str) -> str:

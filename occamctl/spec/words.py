@@ -89,6 +89,8 @@ def _dns_name(word: str, pattern: re.Pattern[str], most: int, what: str) -> str:
 
 
 def user_name(word: str) -> str:
+    if word == names.COURSE_OWNER:
+        raise Unfit(f"{word!r} cannot be a user name", "it stands for the course itself, the owner of what is shared")
     if names.USER_NAME.fullmatch(word):
         return word
     raise Unfit(f"{word!r} cannot be a user name", "start with a letter or digit, then letters, digits and - _ . @ +")

@@ -16,7 +16,6 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from urllib.parse import unquote, urlsplit
@@ -29,10 +28,10 @@ from occamctl.engine.swarm import Node
 from occamctl.gateway import page
 from occamctl.gateway.api import Parts
 from occamctl.gateway.auth import Hub
-from occamctl.gateway.cluster import Cluster, Executor
+from occamctl.gateway.cluster import Cluster
 from occamctl.gateway.clusters import Clusters
 from occamctl.gateway.gpus import Gpus
-from occamctl.gateway.ledger import Ledger, Worker
+from occamctl.gateway.ledger import Change, Ledger, Worker
 from occamctl.gateway.notebooks import Notebooks
 from occamctl.gateway.quotas import Limits, Quota, Quotas, Rights
 from occamctl.gateway.settings import Settings
@@ -168,13 +167,16 @@ class Hosts(Sight):
 class Imagined(Clusters):
     """Clusters whose workers run as soon as they are asked for."""
 
-    def settle(self, cluster: Cluster, new: Iterable[Executor], gone: Iterable[Executor]) -> None:
+    def settle(self, cluster: Cluster, change: Change) -> None:
         cluster.state = "running"
         for one in cluster.executors.values():
             one.state = "running"
 
     def _clear(self, cluster: Cluster) -> None:
         time.sleep(float(cluster.facts.kernel or 0))
+
+    def _leave_network(self, owner: str) -> None:
+        """There is none."""
 
     def logs(self, owner: str, name: str, worker: str, tail: int) -> str:
         return f"{worker}: <b>hello</b>\n{worker}: {'a long line ' * 40}\n" if worker == "0" else ""
@@ -192,7 +194,7 @@ class Make(RequestHandler):
         facts = Facts(**{"app_id": f"app-{secrets.token_hex(4)}", "nonce": "0", **driver, **size, **said})
         rights = Rights(Limits())
         cluster, _ = clusters.ledger.admit(facts, rights, lambda but: sight.look().rooms(but=but), None)
-        clusters.settle(cluster, [], [])
+        clusters.settle(cluster, Change())
         cluster.state, cluster.message = state, message
         self.write({"app_id": facts.app_id})
 

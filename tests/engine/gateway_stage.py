@@ -27,6 +27,8 @@ from occamctl.engine.client import Engine
 from occamctl.plan import desired
 from occamctl.spec.names import Names
 
+from .. import image_build
+
 COURSE, SANDBOX = "gwt", "gwtest"
 ADMIN = "token-of-hub-and-operator"
 ANNA, BOB, PROF = "token-of-anna", "token-of-bob", "token-of-prof"
@@ -35,6 +37,8 @@ PEOPLE: dict[str, tuple[str, list[str]]] = {
     BOB: ("bob", []),
     PROF: ("prof", ["instructor"]),
 }
+GROUP = "lab3"
+"""A group of the roster that has no quota."""
 LEASE, QUOTA = 6, 3
 HUB_SUBNET = "10.186.0.0/22"
 HERE = Path(__file__).parent
@@ -73,7 +77,7 @@ def write_settings(
 
 
 class HubsAnswers(BaseHTTPRequestHandler):
-    """The two answers of JupyterHub 6.1 that the gateway's decisions rest on; the journeys ask a real hub."""
+    """The answers of JupyterHub 6.1 that the gateway's decisions rest on; the journeys ask a real hub."""
 
     def do_GET(self) -> None:
         token, last = self.headers.get("Authorization", "").partition(" ")[2], self.path.rpartition("/")[2]
@@ -81,6 +85,8 @@ class HubsAnswers(BaseHTTPRequestHandler):
         if last == "user":
             name, groups = PEOPLE.get(token, ("", []))
             self._say(200 if name else 403, {"kind": "user", "name": name, "groups": groups, "admin": False})
+        elif token == ADMIN and self.path.endswith(f"/groups/{GROUP}"):
+            self._say(200, {"kind": "group", "name": GROUP})
         elif token == ADMIN and requests.utils.unquote(last) in names:
             user = requests.utils.unquote(last)
             self._say(200, {"kind": "user", "name": user, "groups": names[user], "servers": {}})
@@ -167,7 +173,8 @@ def two_hosts(
     before  what is done to the hosts before they form a swarm
     """
     made = context.read((one, HERE / "light_image" / one) for one in os.listdir(HERE / "light_image"))
-    image = f"localhost/occam/gateway-test:{made.digest()}"
+    image = f"localhost/occam/{name}:{made.digest()}"
+    image_build.base()
     images.ensure_built(Engine.local(), images.Built(image, "light image", made), lambda text: None)
     tunnel: subprocess.Popen[bytes] | None = None
     try:

@@ -9,8 +9,9 @@ Every request is kept and shown at GET /requests. What it is asked next it takes
     {"away": true}                   it does not answer at all, as while it restarts
     {"room": 2}                      it grants so many executors and no more
 
-PUT /settings sets {"room": workers of a new cluster, "grace": how long a driver waits for its kernel, "slow":
-seconds until a cluster is granted}, PUT /notice {"name", "text"} tells a cluster's owner something.
+PUT /settings sets {"room": workers of a new cluster, "missing": how many of them never come, "grace": how long a driver
+waits for its kernel, "slow": seconds until a cluster is granted}, PUT /notice {"name", "text"} tells a cluster's
+owner something.
 """
 
 from __future__ import annotations
@@ -203,7 +204,7 @@ class Gateway(BaseHTTPRequestHandler):
             return 409, {"error": {"what": full, "where": "", "fix": "ask for 1 worker", "exit_code": 4}}
         time.sleep(self.settings.get("slow", 0))
         cluster = self.clusters[body["name"]] = Cluster(owner, body)
-        cluster.scale(int(body["workers"]))
+        cluster.scale(int(body["workers"]) - self.settings.get("missing", 0))
         driver = settings.Driver(
             "notebook",
             f"http://127.0.0.1:{PORT}",

@@ -20,7 +20,7 @@ from occamctl.engine.client import Engine
 from . import gateway_stage
 from .gateway_stage import BOB, COURSE, NAMES, PROF, Stage
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.light]
 
 PATH = "/users/course/clusters"
 

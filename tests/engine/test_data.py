@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import json
@@ -21,7 +22,7 @@ from typing import Any
 import pytest
 
 from occamctl.api import Course
-from occamctl.engine import images, leftovers
+from occamctl.engine import images, leftovers, loader
 from occamctl.engine.client import Engine
 from occamctl.errors import OccamError, SpecError
 
@@ -117,9 +118,10 @@ def test_the_higgs_set_from_the_web_and_from_a_file(engine: Engine, file: Path, 
     read = """
 import pyarrow.parquet as pq
 there = pq.read_table("/data/higgs")
-said = [there.num_rows, there.column_names[:2], str(there.schema.field(1).type), sorted(os.listdir("/data"))]
+groups = pq.read_metadata("/data/higgs/part-00000.parquet").num_row_groups
+said = [there.num_rows, there.column_names[:2], str(there.schema.field(1).type), sorted(os.listdir("/data")), groups]
 """
-    assert inside(engine, file, read) == [ROWS, ["label", "lepton_pT"], "float", [".incoming", "higgs"]]
+    assert inside(engine, file, read) == [ROWS, ["label", "lepton_pT"], "float", [".incoming", "higgs"], 3]
 
     local = file.with_name("HIGGS.csv.gz")
     local.write_bytes(Files.files["/HIGGS.csv.gz"])
@@ -128,32 +130,28 @@ said = [there.num_rows, there.column_names[:2], str(there.schema.field(1).type),
     assert [row["state"] for row in course.data.verify()] == ["whole"]
 
 
+def add_higgs(file: Path, source: str) -> list[str]:
+    return [sys.executable, "-m", "occamctl", "data", "add", "higgs", "--from", source, "-c", str(file)]
+
+
+def end_when(command: list[str], said: str, how: signal.Signals) -> None:
+    """Run it, and end it when it says this."""
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert running.stderr
+    assert any(said in line for line in running.stderr)
+    running.send_signal(how)
+    running.communicate(timeout=60)
+    assert running.returncode in (-how, 130)
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_command_that_ends_early_is_finished_by_the_next(
     engine: Engine, file: Path, web: str, how: signal.Signals
 ) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "occamctl",
-        "data",
-        "add",
-        "higgs",
-        "--from",
-        f"{web}/HIGGS.csv.gz",
-        "-c",
-        str(file),
-    ]
+    command = add_higgs(file, f"{web}/HIGGS.csv.gz")
     size = len(Files.files["/HIGGS.csv.gz"])
     Files.most = size // 50
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert running.stderr
-    for line in running.stderr:
-        if "trying again" in line:
-            break
-    running.send_signal(how)
-    running.communicate(timeout=60)
-    assert running.returncode in (-how, 130)
+    end_when(command, "trying again", how)
     assert inside(engine, file, "said = os.listdir('/data')") == [".incoming"]
     Files.most, Files.asked = size, []
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
@@ -162,6 +160,22 @@ def test_a_command_that_ends_early_is_finished_by_the_next(
     assert inside(engine, file, "said = os.listdir('/data/.incoming')") == []
     with Course(file) as course:
         assert [row["state"] for row in course.data.verify("higgs")] == ["whole"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_one_that_ends_while_files_are_written_is_too(engine: Engine, file: Path, how: signal.Signals) -> None:
+    local = file.with_name("HIGGS.csv.gz")
+    local.write_bytes(gzip.compress(TEXT * 10, 1))
+    command = add_higgs(file, str(local))
+    end_when(command, "writing Parquet", how)
+    loader.clear(engine, file.read_text().split()[3], loader.LOADING)  # as when the host ends too
+    assert inside(engine, file, "said = os.listdir('/data')") == [".incoming"], "half a set is nobody's data"
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert inside(engine, file, "said = os.listdir('/data/.incoming')") == []
+    with Course(file) as course:
+        assert [row["state"] for row in course.data.verify("higgs")] == ["whole"]
+        assert course.data.list()[0]["rows"] == 10 * ROWS
 
 
 def test_other_sources(engine: Engine, file: Path, course: Course, web: str) -> None:
@@ -194,6 +208,91 @@ said = [open("/data/pictures/of/cats/1.txt").read(), open("/data/songs/songs/of/
     with pytest.raises(SpecError, match="no host has data called 'songs'") as unknown:
         course.data.remove("songs")
     assert "higgs, pictures, trips" in unknown.value.fix
+
+
+def zipped(**files: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
+def test_a_zip_is_its_files_and_what_only_begins_like_one_stays(engine: Engine, file: Path, course: Course) -> None:
+    table = b"who,far\nanna,1.5\n"
+    sources = {
+        "digits": ("mnist.npz", zipped(**{"x.npy": b"1", "y.npy": b"2"})),
+        "network": ("model.keras", zipped(**{"config.json": b"{}"})),
+        "trips": ("trips.zip", zipped(**{"2013/trips.csv": table, "__MACOSX/2013/._trips.csv": b"x"})),
+        "packed": ("packed.zip", zipped(**{"trips.csv.gz": gzip.compress(table)})),
+        "both": ("both.zip", zipped(**{"a/trips.csv": table, "b/read.me": b"hello"})),
+        "drawing": ("drawing.svg", b'<?xml version="1.0"?><svg/>'),
+    }
+    for name, (called, content) in sources.items():
+        file.with_name(called).write_bytes(content)
+        course.data.add(name, file.with_name(called))
+    look = """
+import pathlib, pyarrow.parquet as pq
+said = {one: sorted(str(file.relative_to(f"/data/{one}")) for file in pathlib.Path("/data", one).rglob("[!_]*")
+                    if file.is_file()) for one in os.listdir("/data") if one[0] != "."}
+said["rows"] = [pq.read_table(f"/data/{one}").to_pylist() for one in ("trips", "packed")]
+"""
+    assert inside(engine, file, look) == {
+        "digits": ["mnist.npz"],
+        "network": ["model.keras"],
+        "trips": ["part-00000.parquet"],
+        "packed": ["part-00000.parquet"],
+        "both": ["a/trips.csv", "b/read.me"],
+        "drawing": ["drawing.svg"],
+        "rows": [[{"who": "anna", "far": 1.5}]] * 2,
+    }
+    (bad := file.with_name("bad.zip")).write_bytes(zipped(**{"../../x": b"", "y": b""}))
+    with pytest.raises(SpecError, match="no file inside"):
+        course.data.add("bad", bad)
+
+
+def test_a_column_is_what_all_its_values_are(engine: Engine, file: Path, course: Course) -> None:
+    """pyarrow takes the types of the first block, of 8 MB, for those of all."""
+    line, last = f"1,,2013-01-01,7,{'x' * 90}\n", '2.5,7.25,2013-01-01 10:00:00,"n/a, or\nnothing",y\n'
+    table = file.with_name("odd.csv")
+    table.write_text("count,late,day,code,note\n" + line * 80_000 + last)
+    assert course.data.add("odd", table).manifest["rows"] == 80_001
+    look = """
+import pyarrow.parquet as pq
+there = pq.read_table("/data/odd")
+last = there.slice(80_000).to_pylist()[0]
+said = [str(field.type) for field in there.schema][:4], [str(one) for one in last.values()]
+"""
+    assert inside(engine, file, look) == [
+        ["double", "double", "timestamp[ms]", "string"],
+        ["2.5", "7.25", "2013-01-01 10:00:00", "n/a, or\nnothing", "y"],
+    ]
+    table.write_bytes(b"who,far\n" + b"anna,1\n" * 1_300_000 + b"J\xfcrg,1\n")
+    with pytest.raises(SpecError, match=r"column who: .* invalid UTF8") as told:
+        course.data.add("odd", table)
+    assert "UTF-8" in told.value.fix
+
+
+def test_the_higgs_set_as_parquet_has_the_form_that_it_has_as_csv(engine: Engine, file: Path, course: Course) -> None:
+    local, made = file.with_name("HIGGS.csv.gz"), file.with_name("higgs.parquet")
+    local.write_bytes(gzip.compress(TEXT, 1))
+    course.data.add("higgs", local)
+    as_doubles = """
+import base64, io, pyarrow as pa, pyarrow.parquet as pq
+there = pq.read_table("/data/higgs")
+out = io.BytesIO()
+pq.write_table(there.cast(pa.schema([(name, pa.float64()) for name in there.column_names])), out)
+said = base64.b64encode(out.getvalue()).decode()
+"""
+    made.write_bytes(base64.b64decode(inside(engine, file, as_doubles)))
+    course.data.remove("higgs")
+    assert course.data.add("higgs", made).manifest["rows"] == ROWS
+    look = """
+import pyarrow.parquet as pq
+there = pq.ParquetFile("/data/higgs/part-00000.parquet")
+said = [there.num_row_groups, str(there.schema_arrow.field(28).type)]
+"""
+    assert inside(engine, file, look) == [3, "float"]
 
 
 def test_what_is_wrong_is_told_and_nothing_is_left(engine: Engine, file: Path, course: Course, web: str) -> None:

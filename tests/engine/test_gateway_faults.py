@@ -29,7 +29,7 @@ from occamctl.spec import names
 
 from .gateway_stage import COURSE, two_hosts, write_settings
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.light]
 
 OWNER, NAME = names.COURSE_OWNER, "main"
 MOST_CALLS = 30

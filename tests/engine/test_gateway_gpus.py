@@ -27,7 +27,7 @@ from occamctl.plan.observed import Gpu
 from . import gateway_stage
 from .gateway_stage import ADMIN, ANNA, BOB, PEOPLE, HubsAnswers, Stage
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.light]
 
 GIB = 1 << 30
 USER = PEOPLE[ANNA][0]
@@ -107,7 +107,8 @@ def on(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         for node in swarm.nodes(made.engine):
             lent = THERE[int(node.hostname[-1])]
             assert gpus.uuids(node.generic) == {one.uuid for one in lent}
-            nodes.label(made.engine, node.id, {gpus.LENT: gpus.label(lent), gpus.PROVEN: "by nobody: there is no card"})
+            proof = gpus.fingerprint((one.uuid for one in lent), "no card", "no runtime")
+            nodes.label(made.engine, node.id, {gpus.LENT: gpus.label(lent), gpus.PROVEN: proof})
         time.sleep(1)
         yield made
 
@@ -220,6 +221,18 @@ def test_a_quota_and_who_may(on: Stage) -> None:
     assert on.ask("POST", "/gpus/reservations", {"group": "phd", "for": 60}, ANNA).status_code == 403
     assert on.ask("POST", "/gpus/reservations", {"group": "none", "for": 60}).status_code == 400
     assert on.ask("DELETE", "/gpus/reservations/none").status_code == 404
+    assert on.ask("DELETE", f"{HERS}/gpu", token=BOB).status_code == 403
+
+
+def test_a_group_of_the_roster_needs_no_quota_for_a_reservation(on: Stage) -> None:
+    made = on.ask("POST", "/gpus/reservations", {"group": gateway_stage.GROUP, "gpu": "T4", "for": 600})
+    assert made.status_code == 201, made.text
+
+
+def test_the_owner_cannot_keep_a_gpu_longer_than_it_was_given_for(on: Stage) -> None:
+    until = give(on, HERS, "T4", **{"for": 600})["until"]
+    assert give(on, HERS, "T4", ANNA)["until"] == until
+    assert give(on, HERS, "T4", **{"for": 1200})["until"] > until
 
 
 def test_a_home_is_where_it_is(on: Stage) -> None:

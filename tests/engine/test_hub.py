@@ -62,6 +62,8 @@ def test_who_has_never_signed_in_has_the_groups_of_the_roster(stage):
     stage.put({"username": "new", "password": "pass of new", "group": "phd"})
     there = stage.api(stage.tokens["gateway-token"], "GET", "/users/new")
     assert sorted(there.json()["groups"]) == ["phd", "student"]
+    known = [stage.api(stage.tokens["gateway-token"], "GET", f"/groups/{name}").status_code for name in ("phd", "none")]
+    assert known == [200, 404], "the gateway is asked to reserve GPUs for groups"
 
 
 def test_the_sign_in_page_names_the_course(stage):

@@ -11,7 +11,7 @@ from occamctl.engine import leftovers, volumes
 from occamctl.engine.client import Engine
 from occamctl.plan import desired
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.light]
 COURSE, HOME, IMAGE = "leftwalk", "leftwalk-anna-home", "localhost/occam-test/leftovers"
 
 

@@ -50,6 +50,8 @@ def test_a_restarted_kernel_finds_its_cluster_and_cells_show_what_happens(stage:
         said["clean"] = book.run(f"print(len(spark.catalog.listTables()), {kept})")
         book.restart(now=True)
         said["killed"] = book.run(start)
+        book.run("%load_ext occam")
+        said["magic"] = book.run("%sc")
         said["works"] = book.run("print(spark.range(100).count(), repr(spark))")
         said["told"] = book.run("time.sleep(5)")
         book.shut_down()
@@ -71,6 +73,7 @@ def test_a_restarted_kernel_finds_its_cluster_and_cells_show_what_happens(stage:
     assert any("as before the restart" in str(one) for one in said["killed"])
     assert min(took["warm"], took["killed"]) < 0.3 * took["cold"], took
     assert said["clean"] == ["0 0\n"]
+    assert "on cluster lab</b>" in said["magic"][0], said["magic"]
     assert any("100 <Spark 4.3.0 on cluster lab; workers: 2" in one for one in said["works"]), said["works"]
     assert said["told"] == [], "a notice is told once, restart or not"
     assert len(stage.requests("POST", "/clusters")) == 1
@@ -95,6 +98,7 @@ os.kill(os.getpid(), 9)' || true
 def test_one_kernel_with_two_clusters(stage: Stage) -> None:
     said = stage.python("""
         import pandas, urllib.request
+        from occam import cells
         from pyspark.sql import functions as F
         first = occam.spark(workers=1)
         table = first.range(100).withColumn("x", F.col("id") * 2)
@@ -124,6 +128,13 @@ def test_one_kernel_with_two_clusters(stage: Stage) -> None:
             first.sql("select nonsense from nowhere")
         except Exception as error:
             said["mistake"] = [type(error).__name__, "nowhere" in str(error)]
+            said["whose"] = [cells._whose(error, False)[0].wish.name]
+        for session in (first, second):
+            try:
+                session.sparkContext.parallelize([0], 1).map(lambda n: 1 / n).count()
+            except Exception as error:
+                said["whose"].append(cells._whose(error, False)[0].wish.name)
+        said["any"] = [one.wish.name for one in cells._whose(ConnectionError("Connection refused"), True)]
         said["again"] = [occam.spark(name="lab") is first, table.select(F.col("id") + 1).count(), other.count()]
         pages = [f"http://127.0.0.1:{one._held.ui}/api/v1/applications" for one in (first, second)]
         said["pages"] = [json.loads(urllib.request.urlopen(page, timeout=60).read())[0]["name"] for page in pages]
@@ -132,6 +143,10 @@ def test_one_kernel_with_two_clusters(stage: Stage) -> None:
         said["left"] = [occam.current() is second, other.select(F.col("id")).count(), repr(first)]
         second.sparkContext.stop()
         said["end"] = [occam.current(), len(occam.clusters())]
+        try:
+            occam.stop("a b")
+        except occam.Refused as refused:
+            said["stop"] = refused.what
     """)
     assert said["of the first"] == [100, 100, [100, 2], 94, 94, 2, 46]
     assert said["seen"] == 7
@@ -142,11 +157,14 @@ def test_one_kernel_with_two_clusters(stage: Stage) -> None:
     assert said["function"][0].startswith(mixed)
     assert said["column"][1] == "occam.spark(name='lab') makes that one c"
     assert said["mistake"] == ["AnalysisException", True]
+    assert said["whose"] == ["lab", "lab", "second"], "an error is explained by the cluster that it comes from"
+    assert said["any"] == ["lab", "second"]
     assert said["again"] == [True, 100, 50]
     assert said["pages"] == ["lab", "second"]
     assert said["links"] == 2
     assert said["left"] == [True, 50, "<Spark session, stopped>"]
     assert said["end"] == [None, 0]
+    assert said["stop"] == "no cluster a%20b"
     nothing_is_left(stage)
 
 
@@ -181,7 +199,24 @@ def test_an_adaptive_cluster_with_a_library_of_the_students(stage: Stage) -> Non
         slow = lambda n: (time.sleep(1), n)[1]
         said["jobs"] = spark.sparkContext.parallelize(range(24), 24).map(slow).sum()
         said["bounds"] = [list(occam.spark(adaptive=(2, 3)).cluster.adaptive), occam.spark() is spark]
+        def seen():
+            there = spark.sparkContext._jsc.sc().executorAllocationManager().get()
+            fields = [there.getClass().getDeclaredField(f"{one}NumExecutors") for one in ("min", "max")]
+            [one.setAccessible(True) for one in fields]
+            return [one.getInt(there) for one in fields]
+        said["before"] = seen()
+        occam.gateway.here().ask("PUT", "clusters/lab/adaptive", {"min": 0, "max": 1})  # somebody, from outside
+        end = time.time() + 30
+        while spark._held.wish.adaptive != (0, 1) and time.time() < end:
+            time.sleep(0.2)
+        said["outside"] = [seen(), list(spark._held.wish.adaptive)]
+        occam.gateway.here().ask("PUT", "clusters/lab/adaptive", {"min": 1, "max": 1})
+        occam.spark(adaptive=(0, 1))  # at once, while what is known here says that it is so already
+        said["inside"] = [seen(), list(spark.cluster.adaptive)]
         spark.stop()
+        none = occam.spark(adaptive=(0, 1))
+        said["none"] = [none._held.registered(), none.range(3).count()]
+        none.stop()
         fixed = occam.spark(workers=1)
         try:
             fixed.cluster.adapt(1, 2)
@@ -197,6 +232,10 @@ def test_an_adaptive_cluster_with_a_library_of_the_students(stage: Stage) -> Non
     totals = [one["total"] for one in stage.requests("PUT", f"{PATH}/executors")]
     assert 3 in totals, "the new bound is the running Spark's"
     assert said["bounds"] == [[2, 3], True]
+    assert said["before"] == [2, 3]
+    assert said["outside"] == [[0, 1], [0, 1]], "the running Spark goes by what was set from outside"
+    assert said["inside"] == [[0, 1], [0, 1]]
+    assert said["none"] == [0, 3], "its first worker comes with the first job"
     assert "is fixed" in said["fixed"]
 
 
@@ -294,6 +333,21 @@ def test_an_interrupt_at_any_stage_leaves_nothing(stage: Stage) -> None:
     nothing_is_left(stage)
 
 
+def test_a_new_cluster_that_is_not_whole_in_time_is_given_back(stage: Stage) -> None:
+    stage.ask("PUT", "/settings", json.dumps({"missing": 1}))
+    said = stage.python("""
+        try:
+            occam.spark(workers=2, timeout=15)
+        except occam.NotStarted as failure:
+            said = [failure.what.splitlines(), occam.current(), len(occam.clusters())]
+    """)
+    words, *left = said
+    assert words[0] == "1 of 2 workers within 15 s"
+    assert any("registered with driver" in line for line in words[1:]), words
+    assert left == [None, 0]
+    nothing_is_left(stage)
+
+
 def test_tasks_see_the_gpu_that_spark_gave_them_and_no_other(stage: Stage) -> None:
     said = stage.python("""
         def seen(_):
@@ -330,16 +384,27 @@ def test_scaling_is_one_call_and_a_plot(stage: Stage) -> None:
         nap = lambda spark: spark.sparkContext.parallelize(range(4), 4).map(lambda _: time.sleep(1)).count()
         told = occam.scaling(nap, workers=[1, 2], repeat=2)
         back = spark.cluster.status().workers
-        said = [told.table(), told.serial, repr(told), told._repr_html_(), back]
+        import keras, numpy
+        x = numpy.random.default_rng(0).normal(size=(512, 8)).astype("float32")
+        def network():
+            model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
+            model.compile("sgd", "mse")
+            return model
+        ranks = []
+        def train(spark):
+            ranks.append(occam.train(network, (x, x[:, 0]), epochs=1, batch_size=64).workers)
+        trained = occam.scaling(train, workers=[1, 2], repeat=1)
+        said = [told.table(), told.serial, repr(told), told._repr_html_(), back, ranks, len(trained.points)]
         spark.stop()
     """)
-    table, serial, text, html, back = said
+    table, serial, text, html, back, ranks, trained = said
     assert [row["workers"] for row in table] == [1, 2]
     assert table[1]["speed-up"] > 1.5, table  # four naps of a second, one or two at a time
     assert 0 <= serial < 0.5
     assert text.splitlines()[0].split() == ["workers", "seconds", "fastest", "slowest", "speed-up", "efficiency"]
     assert "data:image/png;base64," in html
     assert back == 1, "the cluster is as large as before"
+    assert (ranks, trained) == ([2, 2, 1], 2), "a training has as many ranks as the cluster has workers"
     nothing_is_left(stage)
 
 
@@ -358,9 +423,11 @@ def test_the_higgs_table_synthetic_and_as_files(stage: Stage) -> None:
         said["parts"] = occam.data.higgs().rdd.getNumPartitions()
         table.repartition(4).write.parquet("file:///tmp/sets/higgs")
         occam.data.SETS = pathlib.Path("/tmp/sets")
-        first, again, other = (occam.data.higgs(25_000, seed).toPandas() for seed in (1, 1, 2))
+        first, again, other = (occam.data.higgs(numpy.int64(25_000), seed).toPandas() for seed in (1, 1, 2))
         said["real"] = [len(first), bool((first == again).all(None)), bool((first == other).all(None))]
         said["all"] = [occam.data.higgs().count(), dict(occam.data.higgs(1).schema["label"].metadata)]
+        sizes = lambda rows: occam.data.higgs(rows).rdd.mapPartitions(lambda part: [sum(1 for _ in part)]).collect()
+        said["sizes"] = {rows: sizes(rows) for rows in (1, 3, 9_999, 25_001)}
         said["refused"] = []
         for asked in ({"rows": 40_001}, {"rows": 0}, {"seed": -1}):
             try:
@@ -373,6 +440,9 @@ def test_the_higgs_table_synthetic_and_as_files(stage: Stage) -> None:
     assert "synthetic" in said["named"]["comment"]
     assert said["parts"] >= 4
     assert said["real"] == [25_000, True, False]
-    assert said["all"][0] == 40_000
-    wrong = ["rows=40,001: the set has 40,000", "rows=0: must be a whole", "seed=-1: must be a whole"]
+    assert said["all"] == [40_000, {}]
+    assert [len(sizes) for sizes in said["sizes"].values()] == [1, 3, 4, 4], "work for both workers"
+    for rows, sizes in said["sizes"].items():
+        assert (sum(sizes), max(sizes) - min(sizes) <= 1) == (int(rows), True)
+    wrong = ["rows=40,001: the set has 40,000", "rows must be a whole number", "seed must be a whole number"]
     assert [what[: len(start)] for what, start in zip(said["refused"], wrong, strict=True)] == wrong

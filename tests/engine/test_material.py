@@ -19,6 +19,7 @@ from occamctl.actions.homes import Home, look
 from occamctl.actions.sources import Content
 from occamctl.engine import images, material_inside
 from occamctl.engine.client import Engine
+from occamctl.errors import EngineError
 from occamctl.plan.material import PLACE, PROGRAM, Manifest, command
 
 pytestmark = pytest.mark.engine
@@ -73,7 +74,7 @@ class Stage:
         rights = ["SETUID", "SETGID", "SETPCAP"]
         self.keeper = self.create(command("serve"), rights, binds, aliases=[KEEPER])
         self.engine.api.start(self.keeper)
-        material.ask(self.engine, self.keeper, "status", b"", 30)
+        wait.until(self.told, bool, "the keeper's first word", seconds=60)
 
     def publish(self, files: dict[str, str], release: dict[str, float] | None = None, into: str = "labs") -> None:
         """What `course up` does with a folder that holds these files."""
@@ -84,7 +85,18 @@ class Stage:
         content = Content(folder.name, {path: folder / path for path in files})
         material.send(self.engine, self.keeper, content)
         entry = {"into": into, "source": "a test", "content": content.name, "release": release or {}}
-        material.ask(self.engine, self.keeper, "take", Manifest((entry,)).as_json(), 60)
+        manifest = Manifest((entry,))
+        material.take(self.engine, self.keeper, manifest)
+        seen = material.look(self.engine, self.keeper)
+        assert (seen.digest, seen.contents) == (manifest.digest, {content.name}), "told before it answers"
+
+    def told(self) -> bool:
+        """Whether the keeper has said what it has."""
+        try:
+            material.look(self.engine, self.keeper)
+        except EngineError:
+            return False
+        return True
 
     def notebook(self, home: str, url: str = URL) -> str:
         """A notebook's container as the gateway makes it, with a stand-in for the server."""

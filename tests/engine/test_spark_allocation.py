@@ -12,10 +12,9 @@ from collections.abc import Iterator
 import pytest
 
 from occamctl import wait
-from occamctl.spark import settings
 
 from . import spark_stage
-from .spark_stage import PATH, PORT, USER, Stage
+from .spark_stage import PATH, Stage
 
 pytestmark = pytest.mark.engine
 
@@ -44,17 +43,10 @@ def end():
 """
 
 
-def adaptive() -> dict[str, str]:
-    """What the gateway gives an adaptive cluster, with shorter times."""
-    driver = settings.Driver("notebook", f"http://127.0.0.1:{PORT}", USER, "lab", "app-1", 4 << 30)
-    told = settings.driver_conf(driver, workers=1, cores=1, memory=1 << 30, adaptive=(LEAST, MOST))
-    return {key: value for key, value in told.items() if "dynamicAllocation" in key} | IDLE
-
-
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
     with spark_stage.built() as (engine, image), spark_stage.stage(engine, image) as there:
-        there.start_kernel(workers=1, conf=adaptive())
+        there.start_kernel(adaptive=(LEAST, MOST), conf=IDLE)
         there.cell(WORK)
         yield there
 
@@ -72,8 +64,9 @@ def registered(stage: Stage) -> int:
 
 
 def calm(stage: Stage) -> None:
-    """Wait until Spark has given back what it does not need."""
-    wait.until(lambda: registered(stage), LEAST.__eq__, "the idle executors' end", seconds=60)
+    """Wait until Spark has given back what it does not need, also what had not come to it yet."""
+    there = lambda: (registered(stage), running(stage))  # noqa: E731
+    wait.until(there, (LEAST, LEAST).__eq__, "the idle executors' end", seconds=60)
 
 
 def running(stage: Stage) -> int:

@@ -184,17 +184,25 @@ def test_the_magic_gives_spark_and_sc(stage: Stage) -> None:
     assert "on cluster lab; workers: 1, 1 core" in said
 
 
-def test_an_executor_with_another_secret_is_refused(stage: Stage) -> None:
-    arguments = {"wrong": settings.executor_args("another-secret-0123456789"), "right": ""}
+def test_an_executor_without_the_clusters_secret_is_refused(stage: Stage) -> None:
     said = stage.python(f"""
-        spark = occam.spark(workers=1)
-        lines = (spark._held.driver.private / "spark.conf").read_text().splitlines()
-        words = dict(line.split(" ", 1) for line in lines)
-        wire = ("spark.authenticate", "spark.network")
-        right = "".join(f"-D{{key}}={{value}}\\n" for key, value in words.items() if key.startswith(wire))
+        spark, another = occam.spark(workers=1), occam.spark(workers=1, name="another")
+        def conf(session):
+            lines = (session._held.driver.private / "spark.conf").read_text().splitlines()
+            return dict(line.split(" ", 1) for line in lines)
+        def java(words):
+            wire = ("spark.authenticate", "spark.network")
+            return "".join(f"-D{{key}}={{value}}\\n" for key, value in words.items() if key.startswith(wire))
+        words = conf(spark)
+        arguments = {{
+            "none": "-Dspark.authenticate=false\\n",
+            "made-up": {settings.executor_args("another-secret-0123456789")!r},
+            "anothers": java(conf(another)),
+            "own": java(words),
+        }}
         said = {{}}
-        for number, (case, text) in enumerate({arguments!r}.items(), 100):
-            open(f"/tmp/{{case}}", "w").write(text or right)
+        for number, (case, text) in enumerate(arguments.items(), 100):
+            open(f"/tmp/{{case}}", "w").write(text)
             env = os.environ | dict(
                 OCCAM_EXECUTOR_ARGS=f"/tmp/{{case}}", OCCAM_EXECUTOR_ID=str(number), OCCAM_CORES="1",
                 OCCAM_MEMORY=str(1 << 30), OCCAM_APP_ID=words["spark.occam.app.id"],
@@ -205,7 +213,7 @@ def test_an_executor_with_another_secret_is_refused(stage: Stage) -> None:
                 time.sleep(0.2)
             said[case] = [other.poll(), spark._held.registered()]
     """)
-    assert said == {"wrong": [1, 1], "right": [None, 2]}
+    assert said == {"none": [1, 1], "made-up": [1, 1], "anothers": [1, 1], "own": [None, 2]}
 
 
 def test_the_notebooks_driver_maps_its_archive(stage: Stage) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from occamctl import sandbox
-from occamctl.engine import images
 from occamctl.engine.client import Engine
-from occamctl.spec.course import Image
+
+from .. import image_build
 
 STUDENTS = ("Anna-Maria.Rossi@unito.it", "b__bianchi.")
 IN_A_BROWSER = "Clara.Verdi"
@@ -26,10 +26,7 @@ def say(*words: str) -> None:
 @pytest.fixture(scope="session")
 def built() -> list[str]:
     """Tags of the images, built on this machine's engine."""
-    engine, wanted = Engine.local(), (images.hub_image(), images.notebook_image(Image()))
-    for image in wanted:
-        images.ensure_built(engine, image, say)
-    return [image.tag for image in wanted]
+    return image_build.course()
 
 
 _TELL = """docker node ls; docker service ls; docker network ls

@@ -58,6 +58,11 @@ class Stage:
     def held(self, by: str) -> list[str]:
         return [one["uuid"] for one in self.gpus() if one["holder"] and one["holder"]["user"] == by]
 
+    def told(self, user: str) -> str:
+        """What the gateway told somebody."""
+        lines = self.occamctl("logs", "gateway", "-n", "0").splitlines()
+        return "\n".join(line for line in lines if f"told {user}: " in line)
+
     def student(self, name: str) -> Student:
         made = Student(self.url, name)
         made.sign_in(self.passwords[name])
@@ -125,10 +130,11 @@ def test_an_assignment_and_its_end(on: Stage) -> None:
 
 
 def test_the_courses_cluster_scales_to_gpus_and_says_who_holds_them(on: Stage) -> None:
-    on.occamctl("spark", "scale", "1", "--gpu")
+    assert "900G" in on.occamctl("spark", "scale", "1", "--gpu-memory", "900G", code=4)
+    on.occamctl("spark", "scale", "1", "--gpu-memory", "40G")
     status = json.loads(on.occamctl("spark", "status", "-o", "json"))
     (worker,) = status["executors"]
-    assert (worker["gpus"], status["gpu"]) == (["A100-SXM4-40GB (simulated)"], "1 GPU")
+    assert (worker["gpus"], status["gpu"]) == (["A100-SXM4-40GB (simulated)"], "1 GPU with 40G")
     on.occamctl("gpu", "assign", "bo", "1")
     no = on.occamctl("spark", "scale", "4", "--gpu", code=4)
     assert re.search(r"(students hold|bo holds) 1 A100", no), no
@@ -145,6 +151,33 @@ def test_the_deep_check_says_that_simulated_gpus_compute_nothing(on: Stage) -> N
     assert [one["uuid"] for one in held] == on.held("course")
     others = [one for one in speeds if one not in held]
     assert all("sees no GPU" in one["trouble"] and one["cpu"] > 0 and one["gpu"] is None for one in others), others
+
+
+@pytest.mark.soak
+def test_an_idle_gpu_is_announced_and_taken_and_one_that_works_stays(on: Stage) -> None:
+    """Seven minutes: the shortest time without use, and the five between the announcement and the end."""
+    text = on.file.read_text()
+    on.file.write_text(text.replace("notebook: {", "notebook: {gpu_idle_timeout: 1m, "))
+    on.occamctl("course", "up", "-y")
+    for name in ("ada", "bo"):
+        on.student(name).start_server(gpu="A100")
+    (hers,), (his,) = on.held("ada"), on.held("bo")
+    wait.until(lambda: on.told("bo"), lambda told: "unless it is used" in told, "the announcement", seconds=180)
+    where = next(one["host"] for one in on.gpus() if one["uuid"] == his)
+    Engine.local().exec(where, ["sh", "-c", f"mkdir -p {STATE}/use; echo 60 20000 4711 >{STATE}/use/{his}"])
+    wait.until(lambda: on.told("bo"), lambda told: "in use again, and stays" in told, "the pardon", seconds=120)
+    wait.until(lambda: on.held("ada"), lambda held: not held, "the end of the idle one", seconds=420)
+    assert hers in [one["uuid"] for one in on.gpus() if one["state"] == "free"]
+    wait.until(lambda: on.told("ada"), lambda told: "was stopped" in told, "the reason", seconds=60)
+    assert on.held("bo") == [his]
+    running = {one["user"]: one["state"] for one in json.loads(on.occamctl("notebook", "list", "-o", "json"))}
+    assert running["bo"] == "running"
+    assert running.get("ada") != "running"
+    assert "was stopped" not in on.told("bo")
+    on.occamctl("notebook", "stop", "bo")
+    Engine.local().exec(where, ["rm", f"{STATE}/use/{his}"])
+    on.file.write_text(text)
+    on.occamctl("course", "up", "-y")
 
 
 def test_a_gpu_that_falls_off_the_bus_is_taken_from_its_holder(on: Stage) -> None:

@@ -7,12 +7,14 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
+import paramiko
 import pytest
 
 from occamctl import wait
 from occamctl.actions.pieces import container_of
 from occamctl.actions.session import open_course
 from occamctl.actions.student import Kernel, SignInFailed, Student
+from occamctl.api import Course
 from occamctl.engine import leftovers, swarm
 from occamctl.spec import names
 
@@ -138,6 +140,19 @@ def test_a_new_student_signs_in_without_a_restart(course, occamctl, url, signed_
 def test_up_again_changes_nothing(course, occamctl, url, signed_in):
     assert json.loads(occamctl("course", "plan", "-o", "json")) == []
     assert "Nothing to do" in occamctl("course", "up", "-y")
+
+
+def test_a_second_up_needs_one_connection_to_each_host(course, spark_hosts, url, monkeypatch):
+    opened, connect = [], paramiko.SSHClient.connect
+
+    def noted(client, hostname, *words, **more):
+        opened.append(hostname)
+        return connect(client, hostname, *words, **more)
+
+    monkeypatch.setattr(paramiko.SSHClient, "connect", noted)
+    with Course(course) as there:
+        assert there.up().done == ()
+    assert sorted(opened) == sorted(spark_hosts.addresses)
 
 
 def test_status_shows_everything_and_finds_nothing_wrong(course, occamctl, url, signed_in):

@@ -32,3 +32,22 @@ def test_a_size_that_is_none_is_said_before_anybody_is_asked(tmp_path: Path) -> 
     with pytest.raises(SpecError, match="memory"):
         course.spark.create("demo", memory="lots")
     course.close()
+
+
+def test_a_number_of_workers_is_all_that_the_courses_own_cluster_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def scale(session: object, *wish: object) -> tuple[int, dict[str, object]]:
+        asked.append(wish)
+        return 0, {"name": "main"}
+
+    monkeypatch.setattr("occamctl.actions.clusters.scale", scale)
+    monkeypatch.setattr("occamctl.actions.session.connect_all", lambda course, only=None: ({}, {}))
+    file = tmp_path / "occam.yaml"
+    file.write_text("version: 1\ncourse: ml\n")
+    with Course(file) as course:
+        assert course.spark(8) == course.spark.scale(8) == {"name": "main"}
+        course.spark(2, gpu=1, user="anna", cluster="lab")
+    assert asked == [("", "", 8, None), ("", "", 8, None), ("anna", "lab", 2, 1)]

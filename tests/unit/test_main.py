@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
+import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -183,12 +186,14 @@ def test_a_question_is_answered_or_interrupted(typed: bytes, code: int, tmp_path
     child, terminal = pty.fork()
     if not child:
         os.execv(sys.executable, [sys.executable, "-m", "occamctl", "init", str(tmp_path)])
-    said = b""
-    while b"[1]:" not in said:
-        said += os.read(terminal, 1000)
-    os.write(terminal, typed)
+    said, end = b"", time.monotonic() + 60
     with suppress(OSError):  # Linux' way to say that nobody is there any more
-        while os.read(terminal, 1000):
-            pass
+        while time.monotonic() < end:
+            if select.select([terminal], [], [], 0.3)[0]:
+                said += os.read(terminal, 1000)
+            elif b"[1]:" in said:
+                os.write(terminal, typed)  # perhaps again: Python misses an interrupt just before it begins to read
+        else:
+            os.kill(child, signal.SIGKILL)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == code
     assert (tmp_path / "occam.yaml").exists() == (code == 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -90,14 +91,36 @@ def _failed(shell: Any, kind: Any, error: BaseException, trace: Any, tb_offset: 
 
 
 def _why(error: BaseException) -> str:
-    there = held.known()
+    text = f"{type(error).__name__}: {error}"
+    gone = explain.driver_is_gone(text)
+    there = _whose(error, gone)
     if not there:
         return ""
-    one, text = there[-1], f"{type(error).__name__}: {error}"
-    if one.driver.ended or (explain.driver_is_gone(text) and one.driver.kept.await_end(_PATIENCE)):
-        ran_out = one.driver.stop() == driver.OUT_OF_MEMORY
-        return explain.why("", None, driver_out_of_memory=ran_out, driver_heap=one.driver.heap)
-    return explain.why(text, _cluster(one))
+    ended = _ended(there, _PATIENCE if gone else 0)
+    if ended is not None:
+        ran_out = ended.driver.stop() == driver.OUT_OF_MEMORY
+        return explain.why("", None, driver_out_of_memory=ran_out, driver_heap=ended.driver.heap)
+    return explain.why(text, _cluster(there[-1]))
+
+
+def _whose(error: BaseException, gone: bool) -> list[Held]:
+    """The cluster in whose JVM it happened. Where the error does not tell: of a lost connection any, else the last."""
+    there = held.known()
+    java = getattr(error, "_origin", None) or getattr(error, "java_exception", None)
+    client = getattr(java, "_gateway_client", None)
+    return [one for one in there if one.java._gateway_client is client] or (there if gone else there[-1:])
+
+
+def _ended(there: list[Held], seconds: float) -> Held | None:
+    """The one of them whose driver has ended, or does within `seconds`."""
+    end = time.monotonic() + seconds
+    while True:
+        for one in there:
+            if one.driver.ended:
+                return one
+        if time.monotonic() >= end:
+            return None
+        time.sleep(0.1)
 
 
 def _cluster(one: Held) -> Cluster | None:

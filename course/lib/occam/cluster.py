@@ -7,7 +7,7 @@ from typing import Any
 
 from occam import show
 from occam.errors import Refused
-from occam.gateway import Gateway
+from occam.gateway import Gateway, piece
 from occam.wish import bounds, count
 
 
@@ -66,7 +66,7 @@ class Cluster:
 
     def scale(self, workers: int) -> Cluster:
         """Give it `workers` workers; in its own notebook this waits until they are there. Raises NotEnough, Refused."""
-        count("workers", workers)
+        workers = count("workers", workers)
         held = self._held()
         if held is not None:
             from occam import session
@@ -94,7 +94,7 @@ class Cluster:
 
     def logs(self, worker: int | str = "", tail: int = 200) -> show.Log:
         """The last `tail` lines that its workers logged, or one of them."""
-        said = self._ask("GET", f"/logs?worker={worker}&tail={count('tail', tail)}", seconds=30)
+        said = self._ask("GET", f"/logs?worker={piece(worker)}&tail={count('tail', tail)}", seconds=30)
         return show.Log(said.get("text", ""))
 
     def _held(self) -> Any:
@@ -102,10 +102,10 @@ class Cluster:
 
         return held.of(self.name)
 
-    def _ask(self, method: str, piece: str = "", body: dict[str, Any] | None = None, seconds: float = 90) -> Any:
+    def _ask(self, method: str, what: str = "", body: dict[str, Any] | None = None, seconds: float = 90) -> Any:
         if self.gateway is None:
             raise Refused(f"nothing more is known of the cluster {self.name!r}", "occam.clusters() shows yours")
-        return self.gateway.ask(method, f"clusters/{self.name}{piece}", body, timeout=seconds)
+        return self.gateway.ask(method, f"clusters/{self.name}{what}", body, timeout=seconds)
 
     def __repr__(self) -> str:
         return show.cluster_text(self)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from occam.errors import Refused
 from occam.higgs import real, synthetic
 from occam.session import current
+from occam.wish import count
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -34,10 +35,9 @@ def higgs(rows: int | None = None, seed: int = 1) -> DataFrame:
     The same arguments give the same rows on any number of workers. To train and to test, split one table:
     `train, test = occam.data.higgs(rows=100_000).randomSplit([0.8, 0.2], seed=1)`. Raises Refused.
     """
-    if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int) or rows < 1):
-        raise Refused(f"rows={rows!r}: must be a whole number from 1 on", "leave it away for all rows")
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise Refused(f"seed={seed!r}: must be a whole number from 0 on", "any one will do")
+    if rows is not None:
+        rows = count("rows", rows, fix="leave it away for all rows")
+    seed = count("seed", seed, least=0, fix="any one will do")
     session = _session()
     if (SETS / "higgs").exists():
         return real.read(session, SETS / "higgs", rows, seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from occam import asking
@@ -32,6 +32,8 @@ class Held:
     session: Session
     told: int = 0
     """Number of the last notice that was shown."""
+    bounding: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    """Held while the bounds of an adaptive cluster are brought from the gateway to Spark, or the other way round."""
 
     @property
     def path(self) -> str:

@@ -60,7 +60,7 @@ class Tunnel:
 
     def enter(self) -> socket.socket:
         """A connection to the server behind the door. Raises OccamError."""
-        said = self._gateway.ask("POST", f"clusters/{self.name}/join", owner="course")
+        said = self._gateway.ask("POST", f"clusters/{api.piece(self.name)}/join", owner="course")
         try:
             there = socket.create_connection((said["host"], int(said["port"])), timeout=_SECONDS)
             there.sendall(f"{said['ticket']}\n".encode())

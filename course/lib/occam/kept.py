@@ -46,13 +46,6 @@ class Kept:
         self._hear(0)
         return self.gone or not keeper.born(self.jvm)
 
-    def await_end(self, seconds: float) -> bool:
-        """Whether the JVM has ended within `seconds`."""
-        end = time.monotonic() + seconds
-        while not self.ended() and time.monotonic() < end:
-            time.sleep(0.1)
-        return self.ended()
-
     def ready(self, kernel: str, name: str, grace: float, state: Mapping[str, Any]) -> None:
         """From now on a next kernel with the same id may have the driver, and gets `state`."""
         keeper.say(self._socket, do="ready", kernel=kernel, name=name, grace=grace, state=dict(state))

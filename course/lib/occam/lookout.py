@@ -7,14 +7,14 @@ import threading
 import time
 from typing import Any
 
-from occam import cells, held, jobs, kernel, starting
+from occam import cells, dynamic, held, jobs, kernel, starting
 from occam.held import Held
 
 BEAT = 0.5
 IDLE_BEAT = 1.0
 """Seconds between two looks at Spark: while a job runs, and while none does."""
 NEWS, IDLE_NEWS = 4.0, 15.0
-"""Seconds between two questions for notices: while a cell runs, and while none does."""
+"""Seconds between two questions for notices and bounds: while a cell runs, and while none does."""
 
 
 class Lookout(threading.Thread):
@@ -68,7 +68,10 @@ class Lookout(threading.Thread):
         return self._trackers[id(one)]
 
     def _hear(self, one: Held) -> None:
-        new = [notice for notice in one.session.cluster.notices if notice.number > one.told]
+        cluster = one.session.cluster
+        if cluster.adaptive != one.wish.adaptive:
+            dynamic.follow(one)
+        new = [notice for notice in cluster.notices if notice.number > one.told]
         if not new:
             return
         one.told = new[-1].number

@@ -27,14 +27,14 @@ class Quota(Mapping[str, Mapping[str, Any]]):
 
     def rows(self) -> dict[str, dict[str, str]]:
         """What there is a word to say of, by its name: held, limit, …, as people read them."""
-        return {
-            what: {
-                _COLUMNS[key]: _amount(what, numbers[key])
-                for key in _COLUMNS
-                if key in numbers and not (numbers[key] is None and key != "limit")
-            }
-            for what, numbers in self._said.items()
-        }
+        return {what: dict(self._row(what, numbers)) for what, numbers in self._said.items()}
+
+    def _row(self, what: str, numbers: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        for key, column in _COLUMNS.items():
+            if key in numbers and not (numbers[key] is None and key != "limit"):
+                yield column, _amount(what, numbers[key])
+        for one in numbers.get("shared", ()):
+            yield f"all of {one['of']}", f"{_amount(what, one['held'])} of {_amount(what, one['limit'])}"
 
     def __repr__(self) -> str:
         lines = [
@@ -44,7 +44,9 @@ class Quota(Mapping[str, Mapping[str, Any]]):
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        return show.grid("Your quota", list(_COLUMNS.values()), self.rows())
+        rows = self.rows()
+        columns = dict.fromkeys([*_COLUMNS.values(), *(column for row in rows.values() for column in row)])
+        return show.grid("Your quota", list(columns), rows)
 
 
 def _amount(what: str, number: Any) -> str:

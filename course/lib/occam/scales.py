@@ -153,13 +153,14 @@ def scaling(
     repeat: int = 3,
     *,
     weak: bool = False,
-    name: str = "lab",
+    name: str | None = None,
     timeout: float = 180,
 ) -> Scaling:
     """Run `function(spark)` `repeat` times with each number of workers, after one run that is not counted.
 
     weak     call `function(spark, workers)` instead: it does so many times as much work
-    name     the cluster; it has as many workers afterwards as before
+    name     the cluster, the current one when left away; it has as many workers afterwards as before, and is stopped if
+             there was none
     timeout  seconds that workers may take to come
 
     The largest number comes first, so that what a quota does not allow is refused at once. Raises Refused, NotEnough.
@@ -169,10 +170,11 @@ def scaling(
         raise Refused(
             "weak scaling calls function(spark, workers)", "let it take both, and do `workers` times the work"
         )
-    from occam import session
+    from occam import held, session
 
-    before = session.current()
-    had = before.cluster.workers if before is not None and before.cluster.name == name else None
+    current = held.current()
+    name = name or (current.wish.name if current else "lab")
+    had = {one.name: one.workers for one in session.clusters()}.get(name)
     points: list[Point] = []
     try:
         for number in reversed(asked):
@@ -186,6 +188,10 @@ def scaling(
     finally:
         if had:
             session.spark(workers=had, name=name, timeout=timeout)
+        elif held.of(name):
+            session.stop(name)
+        if current in held.all_of_them():
+            held.make_current(current)
     return Scaling(tuple(reversed(points)), weak)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @overload
-def spark(workers: Literal["course"], *, name: str = "lab") -> Joined: ...
+def spark(workers: Literal["course"], *, name: str = "main") -> Joined: ...
 @overload
 def spark(
     workers: int | None = None,
@@ -44,7 +44,7 @@ def spark(
     workers: int | Literal["course"] | None = None,
     cores: int | None = None,
     memory: str | int | None = None,
-    name: str = "lab",
+    name: str | None = None,
     conf: Mapping[str, object] | None = None,
     packages: Iterable[str] = (),
     jars: Iterable[str] = (),
@@ -58,18 +58,20 @@ def spark(
     workers        2 when left away, or as many as it has already; "course" joins the course's own cluster, which an
                    instructor started for everybody, and takes nothing but a `name` besides
     cores, memory  of one worker; memory as "2G" or in bytes. The course's own sizes when left away
+    name           of the cluster: "lab" when left away, and "main" of the course's own
     conf           more of Spark's settings
     packages       Java libraries as "group:artifact:version"; jars: files of your own
     gpu            GPUs of each worker: 1, "A100", "1g.10gb" (a MIG profile) or {"count": 2, "memory": "40G"}
     wait           how long to queue when there is no room now: "5m", or seconds
     adaptive       (1, 6): Spark itself takes and gives back workers, between 1 and 6
-    timeout        seconds that the workers may take to come
+    timeout        seconds that the workers may take to come; a new cluster that has fewer by then is given back
 
     Called again with another number of workers it scales; another `name` is another cluster, and the one asked for last
     is the current one. Raises Refused, NotEnough, NotReached, NotStarted.
     """
     if workers == "course":
         return _joined(name)
+    name = "lab" if name is None else name
     wish = Wish.of(name, workers, cores, memory, conf, packages=packages, jars=jars, gpu=gpu, adaptive=adaptive)
     queue = seconds(wait)
     with held.lock:
@@ -85,14 +87,14 @@ def spark(
         return _adjusted(one, wish, timeout)
 
 
-def _joined(name: str) -> Joined:
+def _joined(name: str | None) -> Joined:
     with held.lock:
         if held.current() is not None:
             raise Refused("this kernel has Spark of its own", "stop it first, spark.stop(), or use another notebook")
         # With it comes pyspark's other half, which those who never join need not wait for.
         from occam import join
 
-        return join.join(join.OWN if name == "lab" else name)
+        return join.join(join.OWN if name is None else name)
 
 
 def _must_have_left() -> None:
@@ -120,7 +122,7 @@ def stop(name: str | None = None) -> None:
     if one is not None:
         one.session.stop()
     elif name is not None:
-        api.here().ask("DELETE", f"clusters/{name}", timeout=90)
+        api.here().ask("DELETE", f"clusters/{api.piece(name)}", timeout=90)
 
 
 def current() -> Session | None:
@@ -156,12 +158,7 @@ def scale(one: Held, workers: int, timeout: float = 180) -> Session:
 def adapt(one: Held, bounds: tuple[int, int]) -> Session:
     """Change the bounds of an adaptive cluster while it runs."""
     one.must_suit(Wish(one.wish.name, adaptive=bounds))
-    if bounds != one.wish.adaptive:
-        low, high = bounds
-        one.gateway.ask("PUT", f"{one.path}/adaptive", {"min": low, "max": high}, timeout=90)
-        dynamic.set_bounds(one.session.sparkContext, low, high)
-        one.wish = replace(one.wish, adaptive=bounds)
-        starting.remember_again(one)
+    dynamic.adapt(one, bounds)
     return one.session
 
 

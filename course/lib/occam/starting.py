@@ -14,6 +14,7 @@ from py4j.protocol import Py4JError
 from occam import asking, cells, held, jvms, kept, kernel
 from occam import cluster as clusters_of
 from occam import driver as jvm
+from occam.errors import NotStarted
 from occam.gateway import Gateway
 from occam.held import Held
 from occam.meter import Progress
@@ -35,23 +36,21 @@ def start(gateway: Gateway, wish: Wish, wait: float, timeout: float) -> Held:
     try:
         said = asking.ask_for(gateway, asked, wait, progress.queued)
         try:
-            one, missing = _bring_up(gateway, wish.granted(said), said, ui, progress, timeout)
+            one = _bring_up(gateway, wish.granted(said), said, ui, progress, timeout)
         except BaseException:
             asking.give_back(gateway, said)
             raise
     except BaseException:
         progress.failed()
         raise
-    tell(one, progress, missing)
+    tell(one, progress)
     return one
 
 
-def _bring_up(
-    gateway: Gateway, wish: Wish, said: dict[str, Any], ui: int, progress: Progress, timeout: float
-) -> tuple[Held, str]:
+def _bring_up(gateway: Gateway, wish: Wish, said: dict[str, Any], ui: int, progress: Progress, timeout: float) -> Held:
     """Start the driver of the cluster that the gateway `said` is ours, its page on port `ui`, and wait for workers.
 
-    Returns what this kernel holds now, and what is missing, in words. An interrupt leaves no JVM behind.
+    An interrupt leaves no JVM behind, nor does a cluster that is not whole in time.
     """
     watch = Watch(gateway, clusters_of.from_answer(said, gateway), progress)
     given = said.get("conf") or {}
@@ -68,13 +67,17 @@ def _bring_up(
         try:
             watch.driver_ready(one.registered)
             missing = watch.wait_for(one.wish.first_workers, timeout, at_least=wish.adaptive is not None)
+            if missing:
+                raise NotStarted(
+                    missing + watch.last_lines(), "occam.quota() shows what is free; timeout= waits longer"
+                )
         except BaseException:
             one.end()
             raise
     finally:
         watch.stop()
     remember(one, _grace(given))
-    return one, missing
+    return one
 
 
 def attach(gateway: Gateway, name: str) -> Held | None:
@@ -118,7 +121,7 @@ def remember_again(one: Held) -> None:
     remember(one, one.driver.kept.state.get("grace", GRACE))
 
 
-def tell(one: Held, progress: Progress, missing: str) -> None:
+def tell(one: Held, progress: Progress, missing: str = "") -> None:
     progress.done(one.session.cluster, one.registered(), one.link)
     if missing:
         print(f"occam: {missing}", file=sys.stderr)

@@ -14,6 +14,8 @@ from occam.meter import Progress
 
 LOOK = 1.0
 """Seconds between two questions to the gateway; each renews the lease."""
+_LAST = 3
+"""Lines of each worker's log that tell why it did not come."""
 
 
 class Watch:
@@ -41,16 +43,12 @@ class Watch:
     def wait_for(self, workers: int, seconds: float, *, at_least: bool = False) -> str:
         """Wait until the driver has `workers`. Returns what is missing after `seconds`, in words; "" when nothing is.
 
-        Raises NotStarted when there is no worker at all by then, and what `check` raises.
+        Raises what `check` raises.
         """
         end = time.monotonic() + seconds
         while (there := self.count()) != workers and not (at_least and there > workers):
             self.check()
             if time.monotonic() > end:
-                if there == 0:
-                    raise NotStarted(
-                        f"no worker came within {seconds:g} s{self.reasons}", "occam.quota() shows what is free"
-                    )
                 return f"{there} of {workers} workers within {seconds:g} s{self.reasons}"
             time.sleep(0.1)
         return ""
@@ -63,6 +61,14 @@ class Watch:
             *(f"worker {one.id}: {one.message}" for one in self.cluster.executors if one.message),
         ]
         return "".join(f"\n  {line}" for line in dict.fromkeys(told) if line)
+
+    def last_lines(self) -> str:
+        """What the workers logged last, each line with its worker's number."""
+        try:
+            said = self._gateway.ask("GET", f"clusters/{self.cluster.name}/logs?tail={_LAST}", timeout=30)
+        except OccamError:
+            return ""
+        return "".join(f"\n  {line}" for line in str(said.get("text", "")).splitlines())
 
     def stop(self) -> None:
         self._over.set()

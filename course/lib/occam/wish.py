@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -18,6 +19,19 @@ _NOT_YOURS = ("spark.occam.", "spark.authenticate", "spark.network.crypto", "spa
 _GPU_KEYS = {"count", "model", "profile", "memory"}
 Gpu = int | str | dict[str, Any] | None
 _NOT_YOURS_EITHER = {"spark.master", "spark.driver.bindAddress", "spark.ui.port", "spark.ui.proxyBase"}
+_ADAPTIVE = "adaptive=(1, 6)"
+_INSTEAD = {
+    "spark.executor.instances": "workers=4",
+    "spark.executor.cores": "cores=2",
+    "spark.executor.memory": 'memory="2G"',
+    "spark.executor.memoryOverhead": 'memory="2G"',
+    "spark.executor.resource.gpu.amount": "gpu=1",
+    "spark.dynamicAllocation.enabled": _ADAPTIVE,
+    "spark.dynamicAllocation.minExecutors": _ADAPTIVE,
+    "spark.dynamicAllocation.maxExecutors": _ADAPTIVE,
+    "spark.dynamicAllocation.initialExecutors": _ADAPTIVE,
+}
+"""Settings that would be Spark's alone: the gateway, which makes the workers, has to know what they say."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +73,9 @@ class Wish:
         if not isinstance(conf or {}, Mapping) or not all(isinstance(key, str) for key in conf or {}):
             raise Refused(f"conf={conf!r} is no set of settings", 'write conf={"spark.sql.shuffle.partitions": 64}')
         for key in conf or {}:
-            if key.startswith(_NOT_YOURS) or key in _NOT_YOURS_EITHER:
-                raise Refused(f"{key} belongs to the cluster and cannot be set", "leave it away")
+            if key.startswith(_NOT_YOURS) or key in _NOT_YOURS_EITHER or key in _INSTEAD:
+                instead = f"write {_INSTEAD[key]} in its place" if key in _INSTEAD else "leave it away"
+                raise Refused(f"{key} belongs to the cluster and cannot be set", instead)
         settings = {key: _line(key, value) for key, value in (conf or {}).items()}
         return cls(
             name,
@@ -128,17 +143,21 @@ def bounds(adaptive: object) -> tuple[int, int]:
     """The smallest and the largest number of workers. Raises Refused."""
     if not isinstance(adaptive, (tuple, list)) or len(adaptive) != 2:
         raise Refused(f"adaptive must be two numbers, not {adaptive!r}", "write adaptive=(1, 6)")
-    low, high = count("adaptive", adaptive[0]), count("adaptive", adaptive[1])
+    low, high = count("adaptive", adaptive[0], least=0), count("adaptive", adaptive[1])
     if low > high:
         raise Refused(f"adaptive=({low}, {high}): the smaller number comes first", f"write adaptive=({high}, {low})")
     return low, high
 
 
-def count(what: str, value: object) -> int:
-    """A whole number of at least 1. Raises Refused."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise Refused(f"{what} must be a whole number of at least 1, not {value!r}")
-    return value
+def count(what: str, value: object, *, least: int = 1, fix: str = "") -> int:
+    """A whole number of at least `least`, one of NumPy's too. Raises Refused."""
+    try:
+        number = least - 1 if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = least - 1
+    if number < least:
+        raise Refused(f"{what} must be a whole number of at least {least}, not {value!r}", fix)
+    return number
 
 
 def gpus(said: object) -> Gpu:

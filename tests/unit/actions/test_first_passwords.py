@@ -9,7 +9,7 @@ import stat
 import pytest
 
 from occamctl.actions import first_passwords
-from occamctl.actions.first_passwords import file_of, fresh, keep
+from occamctl.actions.first_passwords import file_of, fresh, keep, kept
 from occamctl.errors import OccamError
 from occamctl.spec.course import Student
 
@@ -37,6 +37,17 @@ def test_kept_for_the_owner_alone_and_replaced_by_name(tmp_path):
     assert rows(path)[1]["name"] == 'Rossi, "Anna"'
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+def test_what_was_kept_can_be_read_again(tmp_path):
+    path = tmp_path / "ml-passwords.csv"
+    assert kept(path) == {}
+    keep(path, [Student(username="anna", name='Rossi, "Anna"'), Student(username="bob")], {"anna": "one", "bob": "two"})
+    assert kept(path) == {"anna": "one", "bob": "two"}
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(OccamError, match="cannot read the first passwords"):
+        kept(path)
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,6 +14,7 @@ from occamctl.actions import gpu_shares
 from occamctl.errors import SpecError
 from occamctl.plan import gpus
 from occamctl.plan.gpus import GpuWish
+from occamctl.spec.course import Course
 
 GIB = 1 << 30
 ROME = ZoneInfo("Europe/Rome")
@@ -34,7 +37,13 @@ def test_wishes(text: str, count: int, memory: str, asked: GpuWish) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "memory", "says"), [("0", "", "none is asked for"), ("65", "", "65 GPUs"), ("1", "lots", "'lots'")]
+    ("text", "memory", "says"),
+    [
+        ("0", "", "none is asked for"),
+        ("65", "", "65 GPUs"),
+        ("10000", "", "10000 GPUs"),
+        ("1", "lots", "'lots'"),
+    ],
 )
 def test_bad_wishes(text: str, memory: str, says: str) -> None:
     with pytest.raises(SpecError, match=says) as no:
@@ -60,6 +69,25 @@ def test_a_number_and_another_count_are_not_guessed_at() -> None:
 )
 def test_moments(text: str, at: str) -> None:
     assert gpu_shares.moment(text, NOW) == at
+
+
+@pytest.fixture
+def machine_in_rome() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "Europe/Rome")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("machine_in_rome")
+def test_a_course_without_a_term_has_this_machines_zone_with_its_summer_time() -> None:
+    course = Course.model_validate({"version": 1, "course": "ml", "students": ["anna"]})
+    at = datetime(2026, 10, 5, 10, 30, tzinfo=UTC).astimezone(gpu_shares.zone(course))
+    assert gpu_shares.moment("14:00", at) == "2026-10-05T14:00:00+02:00"
+    assert gpu_shares.moment("2026-11-02 14:00", at) == "2026-11-02T14:00:00+01:00"
+    assert gpu_shares.shown("2026-11-02T13:00:00+00:00", at) == "2026-11-02 14:00"
+    assert gpu_shares.now(course).tzname() in ("CET", "CEST")
 
 
 @pytest.mark.parametrize("text", ["25:00", "tomorrow", "", "14", "2026-13-01 10:00"])

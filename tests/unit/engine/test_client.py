@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from docker.errors import APIError, DockerException
 
-from occamctl.engine.client import speaking_to
+from occamctl.engine.client import Engine, speaking_to
 from occamctl.errors import EngineError, HostError
 
 NO_SWARM = (
@@ -33,3 +36,15 @@ def test_what_we_said_on_the_way_to_the_engine_is_said() -> None:
     with pytest.raises(HostError) as said, speaking_to("node1"):
         raise wrapped
     assert said.value is wrong
+
+
+@pytest.mark.parametrize(("speaks", "old"), [("1.40", True), ("1.9", True), ("1.41", False), ("1.47", False)])
+def test_an_engine_before_20_10_is_refused_with_the_way_out(speaks: str, old: bool) -> None:
+    client: Any = SimpleNamespace(api=SimpleNamespace(api_version=speaks))
+    if not old:
+        assert Engine("node1", client).name == "node1"
+        return
+    with pytest.raises(HostError) as said:
+        Engine("node1", client)
+    assert str(said.value) == "node1: its container engine is too old (install Docker 20.10 or newer there)"
+    assert said.value.exit_code == 3

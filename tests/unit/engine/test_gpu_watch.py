@@ -64,6 +64,20 @@ def test_a_lost_gpu_and_a_broken_driver_are_told_beside_what_was_read_last(state
     assert [one["uuid"] for one in last.gpus] == ["GPU-a"]
 
 
+def test_a_row_without_numbers_is_a_gpu_that_is_broken() -> None:
+    def tool(*words: str) -> str:
+        if words[:1] == ("-L",):
+            return "GPU 0: A100 (UUID: GPU-a)\nGPU 2: A100 (UUID: GPU-c)\n  MIG 1g.5gb  Device  0: (UUID: MIG-x)\n"
+        rows = (
+            "GPU-a, 3, 10, 40960\nGPU-b, [GPU is lost], [N/A], [N/A]\nGPU-c, [N/A], [N/A], [Insufficient Permissions]\n"
+        )
+        return rows if words and words[0].startswith("--query-gpu") else ""
+
+    found, trouble = watch.read(tool)  # type: ignore[arg-type]
+    assert [one["uuid"] for one in found] == ["GPU-a", "MIG-x"]
+    assert trouble == "GPU-b, [GPU is lost], [N/A], [N/A]"
+
+
 def test_a_hanging_driver_is_told_and_not_asked_again(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "DEADLINE", 0.5)
     (state / "fault").write_text("hang\n")

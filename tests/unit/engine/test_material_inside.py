@@ -153,5 +153,20 @@ def test_it_tells_what_comes_next(shelf: Shelf) -> None:
     assert shelf.status(now=300)["entries"][0]["next"] is None
 
 
+def test_it_writes_what_there_is_when_that_is_news(shelf: Shelf) -> None:
+    told = lambda: json.loads(shelf.told.read_text())  # noqa: E731
+    shelf.tell(now=1)
+    assert told() == {"digest": "", "have": [], "entries": [], "trouble": ""}
+    put(shelf, "c1", {"a.txt": "a", "b.txt": "b"}, {"b*": 100.0})
+    shelf.tell(now=50)
+    assert told() == shelf.status(now=50)
+    first = shelf.told.stat().st_ino
+    shelf.tell(now=51)
+    assert shelf.told.stat().st_ino == first
+    shelf.tell(now=100, trouble="git: no space")
+    (row,) = told()["entries"]
+    assert (row["released"], told()["trouble"]) == (2, "git: no space")
+
+
 def test_its_folder_with_everything_is_for_root_alone(shelf: Shelf) -> None:
     assert shelf.full.stat().st_mode & 0o777 == 0o700

@@ -111,6 +111,28 @@ def test_a_course_without_gpus_says_so(ledger: Ledger) -> None:
         ledger.gpus.assign("anna", ONE, None, STUDENT, lambda but: [room("a")])
 
 
+def test_several_come_from_a_host_that_has_them_alike(ledger: Ledger) -> None:
+    three = [
+        room("a", A100S[0], T4, SLICE),
+        room("b", *A100S[:1], SLICE),
+        room("d", Gpu("GPU-u", T4.model, T4.memory), T4),
+    ]
+    assert ledger.gpus.assign("anna", GpuWish(2), None, STUDENT, lambda but: three).node == "d"
+
+
+def test_only_the_operator_moves_an_end_that_was_set_further_away(ledger: Ledger) -> None:
+    def again(seconds: float | None, *, prolong: bool) -> float | None:
+        return ledger.gpus.assign("anna", ONE, seconds, STUDENT, rooms, prolong=prolong).until
+
+    assert again(HOUR, prolong=True) == NOON + HOUR
+    assert again(None, prolong=False) == NOON + HOUR
+    assert again(2 * HOUR, prolong=False) == NOON + HOUR
+    assert again(HOUR / 2, prolong=False) == NOON + HOUR / 2
+    assert again(2 * HOUR, prolong=True) == NOON + 2 * HOUR
+    assert again(None, prolong=True) is None
+    assert again(HOUR, prolong=False) == NOON + HOUR, "one that has no end may be given one"
+
+
 def test_a_refusal_names_groups_and_to_admins_people(ledger: Ledger) -> None:
     ledger.gpus.assign("anna", GpuWish(2), 2 * HOUR, PHD, rooms, home="a")
     with pytest.raises(DoesNotFit) as no:
@@ -330,7 +352,7 @@ class Course:
     def kill(self, owner: str) -> None:
         cluster = self.ledger.get(owner, "lab")
         self.ledger.take_out(cluster, list(cluster.executors)[:1])
-        self.ledger.grow(cluster, self.engine.rooms, part=True)
+        self.ledger.grow(cluster, self.engine.rooms)
 
     def end(self, owner: str) -> None:
         self.ledger.remove(self.ledger.get(owner, "lab"))

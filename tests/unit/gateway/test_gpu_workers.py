@@ -73,7 +73,7 @@ def test_gpus_have_a_quota(ledger: Ledger) -> None:
 def test_workers_with_gpus_beside_those_without(ledger: Ledger) -> None:
     made = admit(ledger, facts(wanted=2))
     size = Profile(GPU_WORKERS, 0, 1, 2 * GIB).with_gpus(GpuWish())
-    change = ledger.resize(made, {GPU_WORKERS: 2}, ALL, rooms, size)
+    change = ledger.resize(made, {GPU_WORKERS: 2}, ALL, rooms, size=size)
     assert [(one.profile, len(one.gpus)) for one in change.new] == [(GPU_WORKERS, 1)] * 2
     assert made.facts.total == 4
     change = ledger.resize(made, {0: 1}, ALL, rooms)
@@ -82,7 +82,7 @@ def test_workers_with_gpus_beside_those_without(ledger: Ledger) -> None:
     # Spark, which takes all of them for executors of its default profile, takes none of them away.
     ledger.grant(made, {0: 1}, {}, ALL, rooms, 99)
     assert made.facts.size(GPU_WORKERS).wanted == 2
-    assert len(ledger.resize(made, {GPU_WORKERS: 0}, ALL, rooms, size).gone) == 2
+    assert len(ledger.resize(made, {GPU_WORKERS: 0}, ALL, rooms, size=size).gone) == 2
     assert held(ledger) == []
 
 
@@ -115,7 +115,7 @@ def test_whatever_happens_no_gpu_is_held_twice(ledger: Ledger) -> None:
         elif dice.random() < 0.5:  # some are lost, and others come in their place
             one = dice.choice(there)
             ledger.take_out(one, list(one.executors)[:1])
-            ledger.grow(one, rooms, part=True)
+            ledger.grow(one, rooms)
         else:
             ledger.remove(dice.choice(there))
         now = held(ledger)
@@ -140,7 +140,7 @@ def test_an_executor_asks_the_swarm_for_exactly_its_gpus() -> None:
 
 
 def test_only_gpus_that_are_proven_and_that_no_task_has_are_free() -> None:
-    labels = {gpus.LENT: gpus.label(A100[:2]), gpus.PROVEN: "yes"}
+    labels = {gpus.LENT: gpus.label(A100[:2]), gpus.PROVEN: "GPU-a|GPU-b|570|1.19.1"}
     generic = gpus.resources("GPU-a") | gpus.resources("GPU-b")
     there = replace(node("1"), labels=labels, generic=generic)
     mine = replace(task("1"), generic={gpus.kind("GPU-a"): "GPU-a"})

@@ -25,13 +25,13 @@ A100 = Gpu("GPU-a", "NVIDIA A100-SXM4-40GB", 40 << 30)
 ROOM = Room("1", "one", 16, 64 << 30, gpus=(A100,), lent=(A100,))
 
 
-def world(state: str) -> tuple[Gpus, Ledger]:
-    """Anna's notebook runs with the GPU of a node in this state."""
+def world(state: str, *lent: Gpu) -> tuple[Gpus, Ledger]:
+    """Anna's notebook runs with a GPU of a node in this state, which lends these."""
     free = Quota(Limits(workers=9))
     ledger = Ledger("ml", Worker(1, 2 << 30), Quotas(free, free))
     ledger.gpus.assign("anna", GpuWish(), None, Rights(Limits()), lambda but: [ROOM])
     ledger.gpus.use("anna", 0)
-    lends = {gpus.LENT: gpus.label((A100,)), gpus.PROVEN: "yes"}
+    lends = {gpus.LENT: gpus.label(lent), gpus.PROVEN: "GPU-a|570|1.19.1"}
     there = replace(node("1"), state=state, labels=lends, generic=gpus.resources("GPU-a"))
     seen = Seen(0, {"1": there}, {}, {})
     sight = SimpleNamespace(look=lambda age: seen, last=seen)
@@ -42,14 +42,22 @@ def world(state: str) -> tuple[Gpus, Ledger]:
 
 @pytest.mark.parametrize(("state", "left"), [("ready", 1), ("down", 0)])
 def test_a_release_waits_for_the_notebooks_end_where_that_can_be_seen(state: str, left: int) -> None:
-    made, ledger = world(state)
+    made, ledger = world(state, A100)
     made.release("anna")
     assert len(ledger.gpus.grants) == left
     assert ledger.held("anna").gpus == left
 
 
 def test_those_out_of_service_are_shown_with_the_reason() -> None:
-    made, _ = world("down")
+    made, _ = world("down", A100)
     (shown,) = made.listed(named=False)
     assert (shown["state"], shown["trouble"]) == ("out", "its host is down")
     assert made._sight.last.out() == [("host-1", A100, "its host is down")]
+
+
+def test_one_that_is_held_and_no_longer_lent_is_shown_with_its_holder() -> None:
+    made, _ = world("ready")
+    (shown,) = made.listed(named=True)
+    assert (shown["uuid"], shown["host"], shown["state"]) == ("GPU-a", "host-1", "out")
+    assert shown["trouble"] == "its host lends it no more"
+    assert shown["holder"] == {"kind": "notebook", "who": "students", "user": "anna", "cluster": ""}

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -229,6 +232,7 @@ def test_a_refusal_says_who_holds_the_rest_and_names_nobody(ledger: Ledger) -> N
         ),
         (Limits(workers=9, memory=5 * GIB), "with 4G of memory are over the quota of 5G of memory, 4G of memory held"),
         (Limits(workers=9, clusters=1), "one more cluster is over the quota of 1 cluster, 1 cluster held"),
+        (Limits(workers=3, clusters=1), "one more cluster is over the quota of 1 cluster, 1 cluster held"),
     ],
 )
 def test_every_resource_has_a_limit(ledger: Ledger, limits: Limits, says: str) -> None:
@@ -238,16 +242,36 @@ def test_every_resource_has_a_limit(ledger: Ledger, limits: Limits, says: str) -
     assert says in refused.value.what
 
 
+def test_a_new_cluster_is_nobody_elses_before_it_is_made(ledger: Ledger) -> None:
+    """One that was scaled between its admission and its making was answered that its secret is gone."""
+    cluster, _ = ledger.admit(facts(), may(9), rooms, None)
+
+    def locked() -> bool:
+        return not cluster.lock.acquire(blocking=False) or bool(cluster.lock.release())
+
+    with ThreadPoolExecutor(1) as another:
+        assert another.submit(locked).result()
+        cluster.lock.release()
+        assert not another.submit(locked).result()
+
+
 def test_a_group_and_the_course_have_limits_together(ledger: Ledger) -> None:
     phd = may(9, groups=("phd",), shared=(Shared("phd", Limits(workers=3)), Shared("", Limits(workers=4))))
     ledger.admit(facts("anna", wanted=2), phd, rooms, None)
-    with pytest.raises(DoesNotFit, match="the quota of group phd, 3, 2 held by all; 1 would do"):
+    with pytest.raises(DoesNotFit, match="the quota of group phd, 3, 1 free; held: group phd 2 workers; 1 would do"):
         ledger.admit(facts("bob", wanted=2), phd, rooms, None)
     ledger.admit(facts("bob", wanted=1), phd, rooms, None)
     others = may(9, shared=(Shared("", Limits(workers=4)),))
-    with pytest.raises(DoesNotFit, match="the quota of the course, 4, 3 held by all; 1 would do"):
+    with pytest.raises(DoesNotFit, match="the quota of the course, 4, 1 free; held: group phd 3 workers; 1 would do"):
         ledger.admit(facts("carla", wanted=2), others, rooms, None)
     ledger.admit(facts("carla", wanted=1), others, rooms, None)
+    assert ledger.quota("bob", phd)["workers"] == {
+        "limit": 9,
+        "held": 1,
+        "guarantee": 0,
+        "shared": [{"of": "group phd", "limit": 3, "held": 3}, {"of": "the course", "limit": 4, "held": 4}],
+    }
+    assert "shared" not in ledger.quota("bob", phd)["gpus"]
 
 
 def test_notebooks_count_in_the_same_ledger(ledger: Ledger) -> None:
@@ -294,6 +318,142 @@ def test_who_borrows_takes_nothing_from_others(ledger: Ledger) -> None:
     with pytest.raises(DoesNotFit):
         ledger.admit(facts("bob", wanted=3), may(9, guarantee=2), hosts, None)
     assert ledger.get("anna", "lab").facts.wanted == 4
+
+
+def test_what_is_guaranteed_is_had_over_the_courses_quota_too(ledger: Ledger) -> None:
+    course = {"guarantee": 2, "shared": (Shared("", Limits(workers=10)),)}
+    for owner in ("anna", "bob"):
+        ledger.admit(facts(owner, wanted=5), may(9, **course), rooms, None)
+    with pytest.raises(DoesNotFit, match="the quota of the course, 10, 0 free; held: students 10 workers; 2 would do"):
+        ledger.admit(facts("carla", wanted=3), may(9, **course), rooms, None)
+    made, change = ledger.admit(facts("carla", wanted=1), may(9, **course), rooms, None)
+    assert [len(executors) for _, executors in change.taken.values()] == [1]
+    change = ledger.resize(made, {0: 2}, may(9, **course), rooms)
+    assert [len(executors) for _, executors in change.taken.values()] == [1]
+    assert [ledger.held(owner).workers for owner in ("anna", "bob", "carla")] == [4, 4, 2]
+
+
+def test_for_a_groups_quota_only_its_members_give_back(ledger: Ledger) -> None:
+    phd = may(9, guarantee=2, groups=("phd",), shared=(Shared("phd", Limits(workers=6)),))
+    ledger.admit(facts("anna", wanted=8), may(9, guarantee=2), rooms, None)
+    ledger.admit(facts("bob", wanted=5), phd, rooms, None)
+    ledger.admit(facts("carla", wanted=2), phd, rooms, None)
+    assert [ledger.held(owner).workers for owner in ("anna", "bob", "carla")] == [8, 4, 2]
+    ledger.admit(facts("dora", wanted=2), phd, rooms, None)
+    with pytest.raises(DoesNotFit, match="the quota of group phd, 6, 0 free"):  # all have their guarantee, and no more
+        ledger.admit(facts("eve", wanted=1), phd, rooms, None)
+    assert [ledger.held(owner).workers for owner in ("anna", "bob", "carla", "dora")] == [8, 2, 2, 2]
+
+
+def test_an_adaptive_cluster_grows_to_the_guarantee_on_full_hosts(ledger: Ledger) -> None:
+    hosts = narrow(2, 3)
+    made = ledger.admit(facts(wanted=1, adaptive=(1, 4)), may(9, guarantee=2), hosts, None)[0]
+    ledger.admit(facts("bob", wanted=4), may(9, guarantee=2), hosts, None)
+    change = ledger.grant(made, {0: 4}, {}, may(9, guarantee=2), hosts, 99)
+    assert (made.facts.wanted, len(made.executors), len(change.new)) == (2, 2, 1)
+    assert [(cluster.facts.owner, len(gone)) for cluster, gone in change.taken.values()] == [("bob", 1)]
+    change = ledger.grant(made, {0: 4}, {}, may(9, guarantee=2), hosts, 99)
+    assert (made.facts.wanted, change.new, change.taken) == (2, [], {})
+
+
+def test_lost_workers_come_back_up_to_the_guarantee_on_full_hosts(ledger: Ledger) -> None:
+    hosts = narrow(4, 4)
+    made = ledger.admit(facts(wanted=4), may(9, guarantee=2), hosts, None)[0]
+    ledger.admit(facts("bob", wanted=4), may(9, guarantee=2), hosts, None)
+    ledger.take_out(made, [0, 1, 2])
+    ledger.admit(facts("carla", wanted=2), may(9, guarantee=2), hosts, None)
+    assert len(ledger.grow(made, hosts, guarantee=2).new) == 1  # there was room
+    (one,) = ledger.take_out(made, [4])
+    assert one.number == 4
+    ledger.admit(facts("dora", wanted=1), may(9, guarantee=2), hosts, None)
+    change = ledger.grow(made, hosts, guarantee=2)
+    assert (len(made.executors), len(change.new)) == (2, 1)
+    assert [(cluster.facts.owner, len(gone)) for cluster, gone in change.taken.values()] == [("bob", 1)]
+    assert ledger.grow(made, hosts, guarantee=2).new == []  # what is beyond it comes when there is room
+
+
+def test_while_others_wait_only_what_is_guaranteed_is_given(ledger: Ledger) -> None:
+    rights = may(9, guarantee=2)
+    with pytest.raises(DoesNotFit, match="one request waits for room on the hosts already") as refused:
+        ledger.admit(facts(wanted=3), rights, rooms, None, 1)
+    assert refused.value.fix == 'ask for 2, within your guarantee; wait="5m" waits in turn'
+    made = ledger.admit(facts(wanted=2), rights, rooms, None, 1)[0]
+    with pytest.raises(DoesNotFit, match="2 requests wait for room") as refused:
+        ledger.resize(made, {0: 3}, rights, rooms, waiting=2)
+    assert refused.value.fix == "scale it when they have had their turn"
+    ledger.resize(made, {0: 3}, rights, rooms)
+    ledger.resize(made, {0: 3}, rights, rooms, waiting=1)  # nothing more
+    ledger.resize(made, {0: 1}, rights, rooms, waiting=1)
+    assert len(made.executors) == 1
+
+
+def test_on_full_hosts_what_is_guaranteed_would_do(ledger: Ledger) -> None:
+    hosts = narrow(2, 2)
+    ledger.admit(facts("anna", wanted=4), may(9, guarantee=2), hosts, None)
+    with pytest.raises(DoesNotFit) as refused:
+        ledger.admit(facts("bob", wanted=3), may(9, guarantee=2), hosts, None)
+    assert refused.value.what == (
+        "3 workers of 1 CPU and 2G do not fit on the hosts now, 2 would (a has 0 CPU and 96G free; "
+        "b has 0 CPU and 96G free); held: students 4 workers; your quota is 9 workers (2 guaranteed)"
+    )
+    assert refused.value.fix == "ask for 2, or wait until others are done"
+
+
+def test_more_workers_are_asked_for_in_all(ledger: Ledger) -> None:
+    made = admit(ledger, facts(wanted=2), 9, narrow(4))
+    with pytest.raises(DoesNotFit, match="3 more workers of 1 CPU and 2G do not fit on the hosts now, 2 would") as no:
+        resize(ledger, made, 5, 9, narrow(4))
+    assert no.value.fix == "ask for 4, or wait until others are done"
+
+
+def test_over_the_quota_would_do_what_the_hosts_take(ledger: Ledger) -> None:
+    with pytest.raises(DoesNotFit, match="7 workers are over the quota of 6; 4 would do, more find no room now") as no:
+        admit(ledger, facts(wanted=7), 6, narrow(2, 2))
+    assert no.value.fix == "ask for 4"
+    admit(ledger, facts("bob", wanted=4), 6, narrow(2, 2))
+    with pytest.raises(DoesNotFit, match="0 would do, more find no room now") as no:
+        admit(ledger, facts(wanted=7), 6, narrow(2, 2))
+    assert no.value.fix == "wait until others are done"
+
+
+def test_fewer_workers_can_be_asked_for_on_full_hosts(ledger: Ledger) -> None:
+    made = admit(ledger, facts(wanted=4), 9, narrow(4))
+    ledger.take_out(made, [0, 1])
+    assert resize(ledger, made, 3, 9, narrow(2)).new == []
+    assert (made.facts.wanted, len(made.executors)) == (3, 2)
+
+
+def test_other_bounds_that_are_refused_change_nothing(ledger: Ledger) -> None:
+    made = admit(ledger, facts(wanted=1, adaptive=(1, 2)), 3, rooms)
+    with pytest.raises(DoesNotFit):
+        ledger.resize(made, {0: 4}, may(3), rooms, bounds=(4, 9))
+    assert (made.facts.adaptive, made.facts.wanted) == ((1, 2), 1)
+    ledger.resize(made, {0: 2}, may(3), rooms, bounds=(2, 9))
+    assert (made.facts.adaptive, made.facts.wanted) == ((2, 9), 2)
+
+
+def test_what_would_do_is_granted_and_more_is_not() -> None:
+    """Whoever asks for how much, among whomever: the number in a refusal is true."""
+    chance, refused = random.Random(3), 0
+    for _ in range(300):
+        ledger, hosts = Ledger("ml", Worker(1, 2 * GIB), QUOTAS), narrow(*(chance.randrange(6) for _ in range(3)))
+        course, phd = Shared("", Limits(workers=chance.randrange(4, 14))), Shared("phd", Limits(workers=5))
+        kinds = [may(6, guarantee=2, shared=(course,)), may(6, guarantee=2, groups=("phd",), shared=(phd, course))]
+        for owner in "abc":
+            with suppress(DoesNotFit):
+                ledger.admit(facts(owner, wanted=chance.randrange(7)), chance.choice(kinds), hosts, None)
+        asked, rights, waiting = facts("d", wanted=chance.randrange(1, 9)), chance.choice(kinds), chance.choice([0, 1])
+        try:
+            ledger.admit(asked, rights, hosts, None, waiting)
+        except DoesNotFit as no:
+            refused += 1
+            said = re.search(r"(\d+) would", no.what) or re.search(r"ask for (\d+),", no.fix)
+            many = int(said[1]) if said else 0
+            with pytest.raises(DoesNotFit):
+                ledger.admit(replace(asked, wanted=many + 1), rights, hosts, None, waiting)
+            ledger.admit(replace(asked, wanted=many), rights, hosts, None, waiting)
+            assert ledger.held("d").workers == many
+    assert refused > 50
 
 
 def test_spark_is_granted_what_fits(ledger: Ledger) -> None:

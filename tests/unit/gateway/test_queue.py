@@ -41,6 +41,15 @@ def test_who_waits_for_the_own_quota_blocks_nobody() -> None:
     assert queue.ahead(join(queue, "bob").id, 0) == []
 
 
+def test_who_waits_for_a_gpu_holds_up_only_who_wants_one() -> None:
+    queue = Queue()
+    anna = queue.join("anna", "lab", "", 0, for_room=True, gpu=True)
+    bob = join(queue, "bob")
+    assert queue.ahead(bob.id, 0) == queue.ahead("", 0)[:-1] == []
+    carla = queue.join("carla", "lab", "", 0, for_room=True, gpu=True)
+    assert queue.ahead(carla.id, 0, gpu=True) == [anna, bob]
+
+
 def test_who_is_silent_has_stopped_to_wait() -> None:
     queue = Queue()
     join(queue, "anna")

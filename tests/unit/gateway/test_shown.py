@@ -266,6 +266,15 @@ def test_a_quota_of_any_resources_in_words_and_bars() -> None:
     assert meters == ["4", str(8 * GIB), "2"]
 
 
+def test_what_is_limited_for_many_together_has_a_bar_of_its_own() -> None:
+    phd = {"of": "group phd", "limit": 8 * GIB, "held": 6 * GIB}
+    own, together = shown.bars({"memory": {"limit": None, "held": GIB, "shared": [phd]}})
+    assert own.text == "1G in use, no limit"
+    assert (together.label, together.text) == ("Memory, group phd", "6G of 8G in use by all of group phd")
+    page = Reader(shown.overview(Around("ml", "anna"), Overview([], [own, together])))
+    assert [one.attributes["value"] for one in page.all("meter")] == [str(6 * GIB)]
+
+
 @pytest.mark.parametrize(
     ("quota", "most"),
     [(QUOTA, 5), ({"workers": {"limit": 1, "held": 3}}, 3), ({"workers": {"limit": None}}, None), ({}, None)],

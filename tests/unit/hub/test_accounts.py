@@ -14,7 +14,7 @@ import pytest
 
 from occamctl.errors import SpecError
 from occamctl.hub import accounts as program
-from occamctl.hub import passwords
+from occamctl.hub import known, passwords
 from occamctl.hub.accounts import Accounts
 
 
@@ -106,6 +106,7 @@ def test_what_another_process_wrote_is_seen(accounts):
         ({"username": "a\n", "password": "x"}, "cannot be a user name"),
         ({"username": "A" * 65, "password": "x"}, "cannot be a user name"),
         ({"password": "x"}, "cannot be a user name"),
+        ({"username": "course", "password": "x"}, "cannot be a user name"),
         ({"username": "anna", "password": "x", "role": "admin"}, "is no role"),
         ({"username": "anna", "password": "x", "group": "instructor"}, "is a role"),
     ],
@@ -166,6 +167,7 @@ def run(monkeypatch, capsys, folder: Path, command: object) -> tuple[int, dict]:
     }
     (folder / "hub.json").write_text(json.dumps(told))
     monkeypatch.setenv("OCCAM_HUB_JSON", str(folder / "hub.json"))
+    monkeypatch.setattr(known, "STARTING", 0)
     monkeypatch.setattr(sys, "stdin", io.StringIO(command if isinstance(command, str) else json.dumps(command)))
     code = program.main()
     return code, json.loads(capsys.readouterr().out)
@@ -193,3 +195,21 @@ def test_a_wrong_command_is_said_in_json(monkeypatch, capsys, tmp_path, command)
     code, said = run(monkeypatch, capsys, tmp_path, command)
     assert code == 2
     assert said["error"]["exit_code"] == 2
+
+
+def test_what_all_may_know_lies_beside_it_while_it_is_true(accounts, monkeypatch):
+    """A writer that ends in the middle leaves none rather than an old one."""
+    beside = accounts.path.with_name("people.json")
+    told = lambda: json.loads(beside.read_text())["people"]  # noqa: E731
+    accounts.put([{"username": "anna", "password": "one", "role": "student", "email": "a@b"}])
+    assert told() == [{"username": "anna", "role": "student", "group": "", "name": "", "email": "a@b"}]
+    assert stat.S_IMODE(beside.stat().st_mode) == 0o600
+    accounts.remove(["anna"])
+    assert told() == []
+    with monkeypatch.context() as broken:
+        broken.setattr(Accounts, "_tell", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            accounts.put([{"username": "bob", "password": "two"}])
+    assert not beside.exists()
+    assert [person["username"] for person in accounts.listed()] == ["bob"]
+    assert [person["username"] for person in told()] == ["bob"]

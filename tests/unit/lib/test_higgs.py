@@ -1,4 +1,7 @@
-"""The generator's events are what their formulae say, the same every time, and can be told apart as the real ones."""
+"""The generator's events are what their formulae say, the same every time, and can be told apart as the real ones.
+
+The real ones are shared out evenly.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from occam.higgs import columns, derived, events, vectors
+from occam.higgs import columns, derived, events, parts, vectors
 from occam.higgs.columns import DERIVED, FEATURES, LOW, plain
 from occam.higgs.processes import background, signal
+from occam.higgs.real import Piece, spread
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +97,31 @@ def test_the_masses_tell_signal_from_background_better_than_what_was_measured(ta
     low, masses, both = (area(table, names) for names in (LOW, DERIVED, FEATURES))
     assert 0.6 < low < masses, (low, masses, both)
     assert 0.72 < masses < 0.9
+
+
+@pytest.mark.parametrize("rows", [1, 7, 999, 1000, 1001, 2500, 3100])
+@pytest.mark.parametrize("shares", [1, 3, 8])
+def test_the_same_rows_of_the_real_set_in_any_number_of_even_shares(rows: int, shares: int) -> None:
+    there = [Piece("b", 1, 0, 1000), Piece("a", 0, 0, 1000), Piece("c", 0, 0, 100), Piece("b", 0, 0, 1000)]
+    found = spread(there, rows, shares)
+    sizes = [sum(piece.rows for piece in share) for share in found]
+    assert len(found) == shares
+    assert max(sizes) - min(sizes) <= 1
+    every = [(one.file, one.group, one.first + row) for share in found for one in share for row in range(one.rows)]
+    assert every == [(one.file, one.group, row) for one in there for row in range(one.rows)][:rows]
+
+
+class Session:
+    """Of four workers."""
+
+    conf: dict[str, str] = {"spark.default.parallelism": "4"}  # noqa: RUF012
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"), [(1, 1), (7, 7), (999, 8), (200_001, 8), (1_048_576, 8), (1_048_577, 9), (11_000_000, 84)]
+)
+def test_every_worker_has_its_share_however_many_rows(rows: int, expected: int) -> None:
+    assert parts.count(Session(), rows, parts.ROWS) == expected
 
 
 def area(table: dict[str, Any], names: tuple[str, ...]) -> float:

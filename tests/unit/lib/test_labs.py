@@ -16,6 +16,7 @@ from occam.labs import size
 
 COURSE = Path(__file__).parents[3] / "course"
 LABS, SOLUTIONS = COURSE / "labs", COURSE / "solutions"
+DOCS = COURSE.parent / "docs"
 MODULES = {"checks", "errors", "higgs", "labs", "picture"}
 """What a lab imports of the library besides its names."""
 
@@ -92,6 +93,42 @@ def test_it_says_how_long_it_takes_and_has_sizes_and_an_end(lab: Path) -> None:
     text = "\n".join(source(cell) for cell in cells(lab) if cell["cell_type"] == "markdown")
     assert "## Summary" in text
     assert [cell for cell in code(lab) if "sizes" in tags(cell)]
+
+
+@numbered
+def test_what_is_left_to_try_is_not_left_without_workers(lab: Path) -> None:
+    found = cells(lab)
+    last_stop = max(at for at, cell in enumerate(found) if "spark.stop()" in source(cell))
+    for at, text in enumerate(map(source, found)):
+        if "**Yours to try.**" in text and lab.stem != "05-keras":  # which needs none
+            assert at < last_stop or "workers again" in text, text
+
+
+@numbered
+def test_its_page_shows_it_as_it_is(lab: Path) -> None:
+    page = (DOCS / "labs" / f"{lab.stem}.md").read_text()
+    at = 0
+    for cell in cells(lab):
+        text = source(cell).strip()
+        block = text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```"
+        at = page.find(block, at)
+        assert at >= 0, f"not in the page, or not in its place; run: make labs\n{block}"
+
+
+@numbered
+def test_the_instructors_notes_have_its_time_and_its_sizes(lab: Path) -> None:
+    number, notes = int(lab.name[:2]), (DOCS / "howto" / "teach.md").read_text()
+    stated = re.search(r"\*\*Time:\*\* (\d+) minutes", source(cells(lab)[0]))
+    listed = re.search(rf"^\| {number} · [^|]+\| (\d+)", notes, re.MULTILINE)
+    assert stated
+    assert listed
+    assert listed[1] == stated[1]
+    found = re.search(rf"^## Lab {number} · .*?(?=^## |\Z)", notes, re.MULTILINE | re.DOTALL)
+    assert found
+    assert re.search(r"^\*\*Time\.\*\* ", found[0], re.MULTILINE)
+    assert re.search(r"^\*\*Sizes\.\*\* 10 students: .+? 30: .+? 100: ", found[0], re.MULTILINE)
+    sizes = "\n".join(source(cell) for cell in code(lab) if "sizes" in tags(cell))
+    assert set(re.findall(r"`([A-Z]+) = ", found[0])) <= set(re.findall(r"^([A-Z]+) = ", sizes, re.MULTILINE))
 
 
 def test_the_demos_lab_ends_with_one_line_for_machines() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from occam import gateway
+from occam.cluster import from_answer
 from occam.errors import NotEnough, NotReached, Refused
 from occam.gateway import Gateway
 
@@ -53,6 +54,12 @@ def test_a_request_carries_the_token_and_an_encoded_name(server: Any) -> None:
     assert (method, path) == ("POST", "/services/gateway/api/users/anna.rossi%40unito.it/clusters")
     assert token == "token t0ken"
     assert json.loads(body) == {"workers": 2}
+
+
+def test_what_somebody_typed_is_one_piece_of_a_path_whatever_it_holds(server: Any) -> None:
+    server.says = (200, b'{"text": "log"}')
+    from_answer({"name": "lab"}, mine(server)).logs("1 a&tail=9/..")
+    assert server.asked[0][1].endswith("/clusters/lab/logs?worker=1%20a%26tail%3D9%2F..&tail=200")
 
 
 def error(exit_code: int) -> bytes:

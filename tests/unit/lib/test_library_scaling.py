@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import occam
 import pytest
+from occam import held
 from occam.scales import Point, Scaling, scaling
 
 
@@ -69,3 +74,65 @@ def test_it_reads_as_a_table() -> None:
 def test_what_cannot_be_measured_is_refused_before_anything_starts(wrong: dict[str, object]) -> None:
     with pytest.raises(occam.Refused):
         scaling(lambda spark: None, **wrong)  # type: ignore[arg-type]
+
+
+class Clusters:
+    """Stands for the session and for what the kernel holds: clusters by name, with their workers."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **running: int) -> None:
+        self.workers = running
+        self.kernel = [SimpleNamespace(wish=SimpleNamespace(name=one)) for one in running]
+        session = SimpleNamespace(spark=self.spark, stop=self.stop, clusters=self.all)
+        monkeypatch.setitem(sys.modules, "occam.session", session)
+        monkeypatch.setattr(held, "all_of_them", lambda: list(self.kernel))
+        monkeypatch.setattr(held, "make_current", self.make_current)
+
+    def all(self) -> list[Any]:
+        return [SimpleNamespace(name=name, workers=workers) for name, workers in self.workers.items()]
+
+    def spark(self, workers: int, name: str, timeout: float) -> str:
+        if name not in self.workers and sum(self.workers.values()) + workers > 4:
+            raise occam.NotEnough("your quota is 4")
+        one = next((one for one in self.kernel if one.wish.name == name), None)
+        self.workers[name] = workers
+        self.make_current(one or SimpleNamespace(wish=SimpleNamespace(name=name)))
+        return name
+
+    def stop(self, name: str) -> None:
+        del self.workers[name]
+        self.kernel = [one for one in self.kernel if one.wish.name != name]
+
+    def make_current(self, one: Any) -> None:
+        self.kernel = [other for other in self.kernel if other is not one] + [one]
+
+
+def test_the_current_cluster_is_measured_and_is_as_large_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = Clusters(monkeypatch, big=3)
+    used: list[tuple[object, int]] = []
+    assert len(scaling(lambda spark: used.append((spark, there.workers["big"])), np.array([1, 2, 4]), 1).points) == 3
+    assert used == [("big", 4), ("big", 4), ("big", 2), ("big", 1)]
+    assert there.workers == {"big": 3}
+
+
+def test_a_cluster_that_was_not_there_is_gone_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = Clusters(monkeypatch)
+    scaling(lambda spark: None, [1, 2], repeat=1)
+    assert (there.workers, there.kernel) == ({}, [])
+
+
+def test_another_cluster_than_the_current_one_leaves_that_current(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = Clusters(monkeypatch, small=1, big=2)
+    scaling(lambda spark: None, [1, 3], repeat=1, name="small")
+    assert there.workers == {"small": 1, "big": 2}
+    assert there.kernel[-1].wish.name == "big"
+
+
+def test_a_function_that_raises_leaves_everything_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(spark: object) -> None:
+        raise ZeroDivisionError
+
+    for running in ({"lab": 3}, {}):
+        there = Clusters(monkeypatch, **running)
+        with pytest.raises(ZeroDivisionError):
+            scaling(broken, [1, 2])
+        assert there.workers == running

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from occam.errors import Refused
 from occam.wish import Wish, seconds, size
@@ -35,6 +36,15 @@ def test_workers_are_a_whole_number(workers: object) -> None:
         wish(workers=workers)
 
 
+def test_whole_numbers_of_numpy_are_taken_for_what_they_are() -> None:
+    taken = [wish(workers=np.int64(3)).workers, wish(cores=np.uint8(2)).cores, wish(adaptive=(np.int32(1), 2)).adaptive]
+    assert taken == [3, 2, (1, 2)]
+    assert type(taken[0]) is int
+    for wrong in (np.True_, np.float64(2), np.int64(0)):
+        with pytest.raises(Refused, match="workers must be a whole number of at least 1"):
+            wish(workers=wrong)
+
+
 def test_the_request_leaves_the_courses_own_sizes_to_the_gateway() -> None:
     assert wish().request("10.0.0.5", 20001, 20002, "k1") == {
         "name": "lab",
@@ -55,6 +65,29 @@ def test_the_request_leaves_the_courses_own_sizes_to_the_gateway() -> None:
 def test_settings_that_make_the_cluster_are_not_the_students(key: str) -> None:
     with pytest.raises(Refused, match=key):
         wish(conf={key: "x"})
+
+
+@pytest.mark.parametrize(
+    ("key", "instead"),
+    [
+        ("spark.executor.instances", "workers="),
+        ("spark.executor.cores", "cores="),
+        ("spark.executor.memory", "memory="),
+        ("spark.executor.memoryOverhead", "memory="),
+        ("spark.executor.resource.gpu.amount", "gpu="),
+        ("spark.dynamicAllocation.enabled", "adaptive="),
+        ("spark.dynamicAllocation.maxExecutors", "adaptive="),
+    ],
+)
+def test_what_the_gateway_makes_workers_by_is_no_setting_and_it_says_what_to_write(key: str, instead: str) -> None:
+    with pytest.raises(Refused, match=key) as caught:
+        wish(conf={key: True})
+    assert instead in caught.value.fix
+
+
+def test_how_long_idle_workers_stay_is_a_setting() -> None:
+    idle = {"spark.dynamicAllocation.executorIdleTimeout": "4s"}
+    assert wish(conf=idle).conf == idle
 
 
 def test_settings_are_spelt_as_spark_does() -> None:
@@ -109,7 +142,13 @@ def test_an_adaptive_cluster_begins_small_and_stays_within_its_bounds() -> None:
     assert Wish.from_json(json.loads(json.dumps(asked.as_json()))) == asked
 
 
-@pytest.mark.parametrize("adaptive", [(6, 1), (0, 2), (1,), 3, (1, "2")])
+def test_an_adaptive_cluster_may_give_all_its_workers_back() -> None:
+    asked = wish(workers=None, adaptive=(0, 6))
+    assert asked.first_workers == 0
+    assert asked.request("10.0.0.5", 20001, 20002, "")["workers"] == 0
+
+
+@pytest.mark.parametrize("adaptive", [(6, 1), (-1, 2), (0, 0), (1,), 3, (1, "2")])
 def test_bounds_are_two_whole_numbers_the_smaller_first(adaptive: object) -> None:
     with pytest.raises(Refused):
         wish(adaptive=adaptive)

@@ -34,6 +34,12 @@ def test_a_quota_reads_as_text_and_works_as_a_mapping() -> None:
     assert "<td" in quota._repr_html_()
 
 
+def test_a_quota_that_is_shared_says_what_all_hold_together() -> None:
+    quota = Quota({"workers": {"limit": 4, "held": 0, "shared": [{"of": "group phd", "limit": 8, "held": 7}]}})
+    assert repr(quota) == "workers: you hold 0, you may hold 4, all of group phd 7 of 8"
+    assert "all of group phd</th>" in quota._repr_html_()
+
+
 @pytest.mark.parametrize(
     ("name", "short"),
     [

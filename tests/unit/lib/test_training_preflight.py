@@ -6,6 +6,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from occam.errors import NotEnough, Refused
 from occam.training import columns, direct, preflight
@@ -80,6 +81,33 @@ def test_class_weights_are_by_number_and_not_beside_weights_of_rows() -> None:
     for wrong in ([1, 5], {"signal": 2}):
         with pytest.raises(Refused, match="by its number"):
             preflight.class_weights(wrong, rows_weighted=False)
+
+
+@pytest.mark.parametrize("seed", [None, -1, 1.5, True, 1 << 32])
+def test_a_seed_is_one_that_numpy_takes(seed: Any) -> None:
+    assert [preflight.seed(one) for one in (0, np.int64(7), (1 << 32) - 1)] == [0, 7, (1 << 32) - 1]
+    with pytest.raises(Refused, match="seed must be"):
+        preflight.seed(seed)
+
+
+@pytest.mark.parametrize(
+    ("before", "once", "twice", "adds_up"),
+    [
+        ([0, 0], [1, 3], [2, 6], True),  # counts by threshold
+        (1.0, 1.5, 2.0, True),  # one that does not begin at 0
+        (0.0, 0.7, 0.7, False),  # a largest value
+        (-np.inf, 0.7, 0.7, False),
+        (0.0, 0.1, 0.19, False),  # a moving average
+        (False, True, True, False),
+    ],
+)
+def test_a_metric_whose_states_do_not_add_up_is_refused(before: Any, once: Any, twice: Any, adds_up: bool) -> None:
+    states = [[np.array(0), np.array(state)] for state in (before, once, twice)]
+    if adds_up:
+        preflight.sums(["mean/count", "peak/most"], *states)
+        return
+    with pytest.raises(Refused, match="'peak/most' of a metric is no sum"):
+        preflight.sums(["mean/count", "peak/most"], *states)
 
 
 @pytest.mark.parametrize(("retries", "timeout"), [(-1, 300), (True, 300), (1.5, 300), (1, 0)])

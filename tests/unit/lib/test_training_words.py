@@ -68,9 +68,9 @@ GONE = "ExecutorLostFailure (executor 2 exited caused by one of the running task
 
 def test_what_a_task_refuses_is_found_in_sparks_text() -> None:
     refused = job.refusal(
-        SPARKS.format("libraries of workers and notebook differ: keras 3.14 here, 3.15 in the notebook")
+        SPARKS.format("libraries of workers and notebook differ: keras 3.14 on workers, 3.15 in the notebook")
     )
-    assert refused == "libraries of workers and notebook differ: keras 3.14 here, 3.15 in the notebook"
+    assert refused == "libraries of workers and notebook differ: keras 3.14 on workers, 3.15 in the notebook"
     assert job.is_a_refusal(refused)
     assert job.refusal("java.lang.OutOfMemoryError") == ""
 
@@ -90,7 +90,7 @@ def test_a_lost_worker_is_known_from_a_mistake() -> None:
 def test_versions_that_differ_are_named() -> None:
     assert task.differences({"keras": "3.15", "Python": "3.11"}, {"keras": "3.15", "Python": "3.11"}) == ""
     told = task.differences({"keras": "3.14", "Python": "3.11"}, {"keras": "3.15", "Python": "3.11", "numpy": "2"})
-    assert told == "keras 3.14 here, 3.15 in the notebook; numpy is not here, 2 in the notebook"
+    assert told == "keras 3.14 on workers, 3.15 in the notebook; numpy is not on workers, 2 in the notebook"
 
 
 def test_an_error_has_the_workers_traceback_and_what_came_before() -> None:

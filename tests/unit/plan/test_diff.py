@@ -94,6 +94,17 @@ def test_a_stopped_service_is_waited_for_and_a_changed_one_is_changed():
     ]
 
 
+def test_a_gateway_that_cannot_tell_its_clusters_is_waited_for():
+    """It has just been restarted: a declared cluster is there already, and one that left the file has to go."""
+    course = COURSE.model_copy(
+        update={"spark": COURSE.spark.model_validate({"clusters": [{"name": "demo", "workers": 4}]})}
+    )
+    for wanted in (want(course, TAGS), WANT):
+        there = replace(complete(), clusters=None, configs=frozenset(one.name for one in wanted.configs))
+        there = replace(there, services={one.name: SeenService(one.spec_hash, 1, 1) for one in wanted.services})
+        assert first_stage(diff(wanted, there)) == [steps.AwaitService("", "ml-gateway")]
+
+
 def test_a_declared_cluster_is_made_scaled_and_left():
     course = COURSE.model_copy(
         update={"spark": COURSE.spark.model_validate({"clusters": [{"name": "demo", "workers": 4}]})}

@@ -86,6 +86,10 @@ def test_what_is_no_wish(said: Any, why: str) -> None:
         (GpuWish(model="H100"), []),
         (GpuWish(profile="1g.5gb"), [SLICE]),
         (GpuWish(profile="1g.10gb"), []),
+        (GpuWish(2), [A100, A100_TOO]),  # alike, and no instance: a CUDA program sees one of those only
+        (GpuWish(4), [A10, GAMER, A100, A100_TOO]),
+        (GpuWish(5), [SLICE, BIGGER, A10, GAMER, A100]),
+        (GpuWish(2, memory=20 * GIB), [A100, A100_TOO]),
     ],
 )
 def test_which_gpus_a_wish_gets(want: GpuWish, gets: list[Gpu]) -> None:
@@ -102,7 +106,7 @@ def test_the_swarm_has_a_kind_for_each_gpu() -> None:
 
 
 def test_labels_say_what_is_lent_and_why_something_is_not_given_out() -> None:
-    labels = {gpus.LENT: gpus.label([A100, SLICE]), gpus.PROVEN: "yes"}
+    labels = {gpus.LENT: gpus.label([A100, SLICE]), gpus.PROVEN: "GPU-a1|MIG-d1|570|1.19.1"}
     generic = gpus.resources(A100.uuid) | gpus.resources(SLICE.uuid)
     assert gpus.lent(labels) == (A100, SLICE)
     assert gpus.usable(labels, generic) == (A100, SLICE)
@@ -110,12 +114,28 @@ def test_labels_say_what_is_lent_and_why_something_is_not_given_out() -> None:
     assert gpus.usable(labels, {gpus.kind(SLICE.uuid): SLICE.uuid}) == (), "old managers could not hold it"
     assert gpus.usable({gpus.LENT: labels[gpus.LENT]}, generic) == ()
     assert gpus.trouble(A100, {}, generic) == "not proven yet"
+    only_one = labels | {gpus.PROVEN: "MIG-d1|570|1.19.1"}
+    assert gpus.usable(only_one, generic) == (SLICE,), "a card that was put in later"
     one_out = labels | {gpus.OUT: json.dumps({"GPU-a1": "fell off the bus (XID 79)"})}
     assert gpus.trouble(A100, one_out, generic) == "fell off the bus (XID 79)"
     assert gpus.usable(one_out, generic) == (SLICE,)
     assert gpus.usable(labels | {gpus.OUT: json.dumps({gpus.EVERY: "its probe saw others"})}, generic) == ()
     assert gpus.usable(labels | {gpus.OUT: "{"}, generic) == ()
     assert gpus.lent({gpus.LENT: '[{"uuid": 1}]'}) == gpus.lent({gpus.LENT: "no"}) == gpus.lent({}) == ()
+
+
+@pytest.mark.parametrize(
+    ("proof", "good"),
+    [
+        ("a|b|570|1.19", {"a"}),
+        ("a|580|1.19", set()),
+        ("a|570|1.18", set()),
+        ("", set()),
+    ],
+)
+def test_a_proof_is_of_gpus_behind_one_driver_and_runtime(proof: str, good: set[str]) -> None:
+    assert gpus.proven(proof, "a|c|570|1.19") == good
+    assert gpus.narrowed("a|c|570|1.19", good) == ("a|570|1.19" if good else "570|1.19")
 
 
 def test_workers_with_gpus_go_where_such_gpus_are() -> None:
@@ -127,7 +147,8 @@ def test_workers_with_gpus_go_where_such_gpus_are() -> None:
     want = GpuWish(model="A100")
     assert place(2, 1, GIB, [none, one, two], want) == [Seat("1", (A100,)), Seat("2", (A100_TOO,))]
     assert capacity([none, one, two], 1, GIB, GpuWish()) == 4
-    assert place(1, 1, GIB, [one, two], GpuWish(2)) == [Seat("1", (SLICE, A100))]
+    assert place(1, 1, GIB, [one, two], GpuWish(2)) == [Seat("2", (A10, A100_TOO))], "whole ones"
+    assert place(1, 1, GIB, [one], GpuWish(2)) == [Seat("1", (SLICE, A100))], "where there are no others"
     with pytest.raises(DoesNotFit) as refused:
         place(3, 1, GIB, [none, one, two], want)
     assert refused.value.what == (

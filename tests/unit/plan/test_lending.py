@@ -92,6 +92,28 @@ def test_what_was_out_of_service_is_probed_again() -> None:
     assert not of(trouble("lost", found=(ONE,)), lost).prove, "what is known to be lost is not asked again"
 
 
+def test_what_the_course_file_lends_no_more_leaves_the_labels() -> None:
+    made = lending("none", READY, ENGINE, labels(ONE, TWO), "ml")
+    assert made.labels == dict.fromkeys((gpus.LENT, gpus.OUT, gpus.PROVEN, LENDS))
+    listed = lending(["gpu-B"], READY, ENGINE, labels(ONE, TWO), "ml")
+    assert gpus.lent({gpus.LENT: listed.labels[gpus.LENT] or ""}) == (TWO,)
+    assert (listed.ready, listed.prove, listed.fingerprint) == (True, True, "GPU-b|570|1.19.1")
+
+
+def test_a_new_gpu_is_not_given_out_before_its_own_proof() -> None:
+    before = labels(ONE, proven=gpus.fingerprint(("GPU-a",), "570", "1.19.1"))
+    made = of(READY, before)
+    told = {key: value for key, value in {**before, **made.labels}.items() if value is not None}
+    assert made.prove
+    assert gpus.usable(told, ENGINE.generic) == (ONE,)
+
+
+def test_a_new_driver_ends_the_proof_and_one_that_hangs_does_not() -> None:
+    before = labels(ONE, TWO, proven=gpus.fingerprint(("GPU-a", "GPU-b"), "560", "1.19.1"))
+    assert of(READY, before).labels[gpus.PROVEN] is None
+    assert gpus.PROVEN not in of(trouble(hangs=True, found=()), before).labels
+
+
 # Steps --------------------------------------------------------------------------------------------------------------
 
 

@@ -182,6 +182,15 @@ notebook: {cpu_limit: 1.5, mem_limit: 512M, idle_timeout: 0}
             "students[0]: 'a b' cannot be a user name",
             "start with a letter or digit, then letters, digits and - _ . @ +",
         ),
+        *(
+            (
+                f"{role}: [course]\n",
+                f"occam.yaml:3:{len(role) + 4}",
+                f"{role}[0]: 'course' cannot be a user name",
+                "it stands for the course itself, the owner of what is shared",
+            )
+            for role in ("students", "instructors")
+        ),
         (
             "quotas: {groups: {phd: {}}}\nstudents: [{username: a, group: phs}]\n",
             "occam.yaml:4:26",

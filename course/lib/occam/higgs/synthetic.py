@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from occam.higgs import columns
+from occam.higgs import columns, parts
 from occam.higgs.events import BLOCK, block
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ NOTICE = (
     "occam.data.higgs: these events are synthetic, made by formulae in the form of the UCI HIGGS set.\n"
     "The instructor can give the real set to the course: occamctl data add higgs"
 )
-_BLOCKS_AT_MOST = 8
-"""Of one task: some 15 MB of rows."""
 _told: list[bool] = []
 
 
@@ -28,8 +26,8 @@ def make(session: Any, rows: int | None, seed: int) -> DataFrame:
         _told.append(True)
     rows = rows or ROWS
     blocks = -(-rows // BLOCK)
-    parts = max(-(-blocks // _BLOCKS_AT_MOST), min(blocks, 2 * _slots(session)))
-    return session.range(0, blocks, 1, parts).mapInArrow(_Making(seed, rows), schema())
+    shares = parts.count(session, blocks, parts.ROWS // BLOCK)
+    return session.range(0, blocks, 1, shares).mapInArrow(_Making(seed, rows), schema())
 
 
 def schema() -> Any:
@@ -40,17 +38,6 @@ def schema() -> Any:
     fields = [types.StructField(name, types.FloatType(), False) for name in columns.COLUMNS]
     fields[0].metadata = told
     return types.StructType(fields)
-
-
-def _slots(session: Any) -> int:
-    """Tasks that run at a time."""
-    return int(session.conf.get("spark.default.parallelism", None) or _parallelism(session))
-
-
-def _parallelism(session: Any) -> int:
-    # A session on the course's cluster has no context to ask.
-    context = getattr(session, "sparkContext", None)
-    return 8 if context is None else int(context.defaultParallelism)
 
 
 class _Making:

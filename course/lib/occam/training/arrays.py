@@ -33,6 +33,23 @@ def taken(data: tuple[Any, ...]) -> Arrays:
     return found
 
 
+def alike(first: Arrays, second: Arrays) -> tuple[Arrays, Arrays]:
+    """Rows weigh 1 where only the other ones have weights; whole numbers of the second are of the first one's types."""
+    weighted = "w" in first or "w" in second
+    found = [
+        one | {"w": one.get("w", np.ones(len(one["x"]), np.float32))} if weighted else one for one in (first, second)
+    ]
+    return found[0], {name: _as(one, found[0][name].dtype) for name, one in found[1].items()}
+
+
+def _as(array: Any, kind: Any) -> Any:
+    """In that type, if both are whole numbers and it can hold them all."""
+    if array.dtype.kind not in "iu" or kind.kind not in "iu" or not array.size:
+        return array
+    limits = np.iinfo(kind)
+    return array.astype(kind, copy=False) if limits.min <= array.min() and array.max() <= limits.max else array
+
+
 def forms(arrays: Arrays) -> dict[str, Form]:
     return {name: Form(str(one.dtype), one.shape[1:]) for name, one in arrays.items()}
 

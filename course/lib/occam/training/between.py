@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from occam.training import dialects, hooks, network
@@ -34,19 +34,22 @@ class Between:
         self._list.on_train_begin()
         return int(self.model._initial_epoch or 0)
 
-    def before(self, epoch: int) -> float | None:
-        """The learning rate to train this epoch with; None when a schedule makes it."""
-        self._list.on_epoch_begin(epoch)
-        return self._keras.rate(self.model.optimizer)
+    def before(self, epoch: int) -> tuple[float | None, State | None]:
+        """The learning rate to train this epoch with, None when a schedule makes it; the weights, if they changed."""
+        changed = self._what_changes(lambda: self._list.on_epoch_begin(epoch))
+        return self._keras.rate(self.model.optimizer), changed
 
     def after(self, epoch: int, logs: dict[str, float], state: State) -> State | None:
-        """Give the callbacks the epoch's weights and figures. The weights, if a callback changed them."""
+        """Give the callbacks the epoch's weights and figures. The weights, if they changed them."""
         rate = self._keras.rate(self.model.optimizer)
         network.take(self.model, state)
         if rate is not None:
             self.model.optimizer.learning_rate = rate
+        return self._what_changes(lambda: self._list.on_epoch_end(epoch, logs))
+
+    def _what_changes(self, call: Callable[[], None]) -> State | None:
         before = network.weights_digest(self.model)
-        self._list.on_epoch_end(epoch, logs)
+        call()
         return network.state(self.model) if network.weights_digest(self.model) != before else None
 
     @property
@@ -59,4 +62,5 @@ class Between:
         return bool(self.model.stop_training)
 
     def end(self, logs: dict[str, float]) -> None:
+        self._keras.finish(self.model)
         self._list.on_train_end(logs)

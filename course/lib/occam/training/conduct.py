@@ -33,6 +33,8 @@ class Training:
         self._first = 0
         self._began = began
         self._since, self._before = 0.0, 0
+        self._begun = -1
+        self._learning_rate: float | None = None
 
     def run(self, epochs: int, retries: int, timeout: float) -> Result:
         """Raises TrainingFailed; an interrupt ends it, with all ranks."""
@@ -85,13 +87,21 @@ class Training:
             ranks.say(wire.NoMoreRows())
 
     def _train(self, ranks: Ranks) -> None:
-        state: wire.State | None = self._state
+        theirs: wire.State | None = None
         while (epoch := self._done) < self._epochs and not self.result.stopped:
-            rate = self._between.before(epoch)
-            ranks.say(wire.Train(epoch, rate, state))
-            state = self._finish(epoch, self._epoch(ranks, epoch))
+            self._begin(epoch)
+            ranks.say(wire.Train(epoch, self._learning_rate, None if self._state is theirs else self._state))
+            theirs = self._finish(epoch, self._epoch(ranks, epoch))
         ranks.say(wire.Done())
         ranks.await_end()
+
+    def _begin(self, epoch: int) -> None:
+        """Ask the callbacks, once: in an epoch that begins again after a loss, what they changed is changed already."""
+        if epoch == self._begun:
+            return
+        self._begun = epoch
+        self._learning_rate, changed = self._between.before(epoch)
+        self._state = changed or self._state
 
     def _epoch(self, ranks: Ranks, epoch: int) -> list[wire.Epoch]:
         """What all ranks say of it, in their order."""
@@ -105,8 +115,8 @@ class Training:
                 self._bar.step(epoch, message.done, message.steps, message.loss, self._rate(message))
         return [said[rank] for rank in range(self._workers)]
 
-    def _finish(self, epoch: int, said: list[wire.Epoch]) -> wire.State | None:
-        """Keep what came of an epoch, and ask the callbacks. The weights to go on with, when they changed them."""
+    def _finish(self, epoch: int, said: list[wire.Epoch]) -> wire.State:
+        """Keep what came of an epoch, and ask the callbacks. The ranks' weights, which callbacks may have changed."""
         if len({one.digest for one in said}) > 1:
             raise TrainingFailed(f"the ranks have not the same weights after epoch {epoch + 1}: a fault of occam's own")
         state = said[0].state
@@ -116,15 +126,14 @@ class Training:
             found = network.scores(self._between.model, validated, loss_of_all=False)
             logs |= {f"val_{name}": value for name, value in found.items()}
         seconds = max(one.seconds for one in said)
-        changed = self._between.after(epoch, logs, state)
-        self._state = changed or state
+        self._state = self._between.after(epoch, logs, state) or state
         self.result.seconds.append(seconds)
         self.result.losses += said[0].losses
         self.result.worker_seconds.append([one.seconds for one in said])
         self.result.history = self._between.history
         self.result.stopped = self._between.stop and epoch + 1 < self._epochs
         self._bar.epoch(epoch, logs, seconds, self._rows / seconds if seconds else 0)
-        return changed
+        return state
 
     @property
     def _done(self) -> int:

@@ -6,8 +6,10 @@ imported for the others.
 
 from __future__ import annotations
 
+import random
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -50,9 +52,13 @@ class Keras3:
         optimizer.apply(gradients, variables)
 
     def rate(self, optimizer: Any) -> float | None:
-        """The learning rate that callbacks may change; None when a schedule makes it."""
-        kind = self.library.optimizers.schedules.LearningRateSchedule
-        return None if isinstance(getattr(optimizer, "_learning_rate", None), kind) else float(optimizer.learning_rate)
+        """The learning rate that callbacks may change; None when a schedule, or a function, makes it."""
+        own = getattr(optimizer, "inner_optimizer", optimizer)
+        return None if callable(getattr(own, "_learning_rate", None)) else float(own.learning_rate)
+
+    def finish(self, model: Any) -> None:
+        """As fit ends: weights become their average where the optimizer keeps one."""
+        model.optimizer.finalize_variable_values(model.trainable_variables)
 
     def build(self, model: Any, forms: Mapping[str, Form]) -> None:
         """Make all variables, those of the optimizer as well."""
@@ -60,14 +66,23 @@ class Keras3:
             model.build((None, *forms["x"].shape))
         model.optimizer.build(model.trainable_variables)
 
-    def one_row(self, model: Any, forms: Mapping[str, Form]) -> None:
-        """Zeros through network, loss and metrics, as Keras says it when they do not fit."""
-        rows = {name: tf.zeros((1, *form.shape), form.kind) for name, form in forms.items()}
+    def one_row(self, model: Any, forms: Mapping[str, Form]) -> list[list[Any]]:
+        """A row through network, loss and metrics, as Keras says it when they do not fit.
+
+        What the metrics have before it, after it, and after it once more.
+        """
+        x, y = tf.constant(numbers(1, forms["x"])), tf.zeros((1, *forms["y"].shape), forms["y"].kind)
         weight = tf.ones((1,)) if "w" in forms else None
-        predicted = self.called(model, rows["x"], training=False)
-        self.loss(model, rows["x"], rows["y"], predicted, weight, training=False)
-        model.compute_metrics(rows["x"], rows["y"], predicted, sample_weight=weight)
+        predicted = self.called(model, x, training=False)
+        self.loss(model, x, y, predicted, weight, training=False)
+        states = []
+        for times in range(3):
+            model.compute_metrics(x, y, predicted, sample_weight=weight)
+            if not times:  # now they have their variables
+                model.reset_metrics()
+            states.append([np.array(one) for one in metric_variables(model)])
         model.reset_metrics()
+        return states
 
     def differ_in_chance(self, model: Any, seed: int, rank: int) -> None:
         """Dropout and the like: with the same seed each rank would drop the same units of its slice."""
@@ -107,9 +122,6 @@ class TfKeras(Keras3):
             gradients = optimizer.get_unscaled_gradients(gradients)
         optimizer.apply_gradients(zip(gradients, variables, strict=True), skip_gradients_aggregation=True)
 
-    def rate(self, optimizer: Any) -> float | None:
-        return super().rate(getattr(optimizer, "inner_optimizer", optimizer))
-
     def build(self, model: Any, forms: Mapping[str, Form]) -> None:
         """Its metrics have no variables before they have seen a row."""
         self.one_row(model, forms)
@@ -133,6 +145,33 @@ def of(model: object) -> Dialect | None:
     if legacy is not None and isinstance(model, legacy.Model):
         return TfKeras(legacy)
     return Keras3() if isinstance(model, keras.Model) else None
+
+
+def metric_variables(model: Any) -> list[Any]:
+    """The states of the metrics that the student compiled; sums and counts, which add up over ranks."""
+    return [variable for metric in model.metrics if metric.name != "loss" for variable in metric.variables]
+
+
+def numbers(rows: int, form: Form) -> Any:
+    """Between 0 and 1, always the same; whole ones are 0, which any network takes."""
+    return np.random.default_rng(0).random((rows, *form.shape)).astype(form.kind)
+
+
+@contextmanager
+def seeded(number: int) -> Iterator[None]:
+    """As seed does; after that chance in this process goes on as if nothing had been.
+
+    TensorFlow does not tell where it was: it is seeded by what would have been the next number of Python's.
+    """
+    python, numpy = random.getstate(), np.random.get_state()
+    seed(number)
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        seed(random.getrandbits(32))
+        random.setstate(python)
+        np.random.set_state(numpy)
 
 
 def seed(number: int) -> None:

@@ -88,7 +88,7 @@ class Network:
         return digest(self.model.get_weights())
 
     def metrics(self) -> list[Any]:
-        return [np.array(one) for one in metric_variables(self.model)]
+        return [np.array(one) for one in dialects.metric_variables(self.model)]
 
     def reset_metrics(self) -> None:
         self.model.reset_metrics()
@@ -115,7 +115,7 @@ class Network:
         gradients = tape.gradient(scaled, self.model.trainable_variables)
         self.model.compute_metrics(x, y, predicted, sample_weight=w)
         whole, anywhere = self._apply(gradients, loss, share)
-        here = tf.cond(anywhere, lambda: _broken([loss, *gradients]), lambda: False)
+        here = tf.cond(anywhere, lambda: self._is_broken(loss, gradients), lambda: False)
         return loss, whole, here, anywhere
 
     def _wait(self) -> tuple[Any, Any]:
@@ -134,7 +134,7 @@ class Network:
         variables = self.model.trainable_variables
         if self._workers == 1:
             self._keras.apply(self._optimizer, gradients, variables)
-            return loss, self._is_broken([loss, *gradients])
+            return loss, self._is_broken(loss, gradients)
         # A weight that the loss does not depend on has no gradient, on no rank; it takes its place all the same, for a
         # rank that waits cannot know.
         there = [one is not None for one in gradients]
@@ -142,21 +142,21 @@ class Network:
             tf.zeros(variable.shape, variable.dtype) if one is None else tf.convert_to_tensor(one)
             for one, variable in zip(gradients, variables, strict=True)
         ]
-        *summed, whole, broken = self._sum([*dense, *map(tf.convert_to_tensor, self._moving), loss], share)
+        total, *summed, whole = self._sum([*dense, *map(tf.convert_to_tensor, self._moving), loss], share)
         for variable, value in zip(self._moving, summed[len(dense) :], strict=True):
             variable.assign(value)
         reduced = [one if known else None for one, known in zip(summed[: len(dense)], there, strict=True)]
         self._keras.apply(self._optimizer, reduced, variables)
-        return whole, broken
+        return whole, self._is_broken(whole, [total])
 
     def _sum(self, tensors: list[Any], share: Any) -> list[Any]:
-        """The sums over ranks of these tensors, each times its rank's share; and whether one of them is not finite."""
+        """The sums over ranks of these tensors, each times its rank's share; before them all of it as one vector."""
         wide = tf.float64 if any(one.dtype == tf.float64 for one in tensors) else tf.float32
         flat = tf.concat([tf.reshape(tf.cast(one, wide), [-1]) for one in tensors], 0) * tf.cast(share, wide)
         total = self._summed(flat)
         pieces = tf.split(total, [one.shape.num_elements() for one in tensors])
         summed = [tf.cast(tf.reshape(piece, one.shape), one.dtype) for piece, one in zip(pieces, tensors, strict=True)]
-        return [*summed, self._is_broken([total])]
+        return [total, *summed]
 
     def _summed(self, vector: Any) -> Any:
         """Over all ranks."""
@@ -169,9 +169,9 @@ class Network:
         total.set_shape(vector.shape)
         return total
 
-    def _is_broken(self, tensors: list[Any]) -> Any:
+    def _is_broken(self, loss: Any, gradients: list[Any]) -> Any:
         """A scaled loss may give gradients that are not finite: its optimizer leaves such a step out."""
-        return tf.constant(False) if self._scales else _broken(tensors)
+        return _broken([loss] if self._scales else [loss, *gradients])
 
     def _what_moves(self) -> list[Any]:
         """What a forward pass changes, as BatchNormalization's moving averages, and not what is merely frozen."""
@@ -179,9 +179,7 @@ class Network:
         if not still:
             return []
         before = [np.array(one) for one in still]
-        form = self.forms["x"]
-        rows = np.random.default_rng(0).random((2, *form.shape)).astype(form.kind)
-        self._keras.called(self.model, tf.constant(rows), training=True)
+        self._keras.called(self.model, tf.constant(dialects.numbers(2, self.forms["x"])), training=True)
         moved = [one for one, was in zip(still, before, strict=True) if not np.array_equal(np.array(one), was)]
         for one, was in zip(still, before, strict=True):
             one.assign(was)
@@ -212,11 +210,6 @@ def digest(weights: list[Any]) -> str:
     for one in weights:
         found.update(np.ascontiguousarray(one).tobytes())
     return found.hexdigest()
-
-
-def metric_variables(model: Any) -> list[Any]:
-    """The states of the metrics that the student compiled; sums and counts, which add up over ranks."""
-    return [variable for metric in model.metrics if metric.name != "loss" for variable in metric.variables]
 
 
 def _given(x: Any, y: Any, w: Any) -> list[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
@@ -13,10 +12,10 @@ import tensorflow as tf
 from pyspark import cloudpickle
 
 from occam.errors import Refused
-from occam.training import dialects
+from occam.training import dialects, preflight
 from occam.training.dialects import Dialect
 from occam.training.forms import Form
-from occam.training.loop import digest, metric_variables
+from occam.training.loop import digest
 from occam.training.preflight import Size
 from occam.training.wire import Score, State
 
@@ -35,14 +34,13 @@ def pickled(build: Callable[[], Any]) -> bytes:
         cloudpickle.unregister_pickle_by_value(module)
 
 
-def built(build: object, seed: int) -> Any:
+def built(build: object) -> Any:
     """What build_model returns here. Raises Refused when it is nothing that can be trained on several ranks."""
     if not callable(build) or dialects.of(build) is not None:
         raise Refused(
             "build_model must be a function that returns a compiled Keras model",
             "def build_model(): …; return model; then occam.train(build_model, …)",
         )
-    dialects.seed(seed)
     model = build()
     dialect = dialects.of(model)
     if dialect is None:
@@ -63,14 +61,21 @@ def _check(model: Any, dialect: Dialect) -> None:
         raise Refused(
             "the model has a train_step of its own, and occam.train has one for all ranks", "override compute_loss"
         )
-    kinds = (str, dialect.library.losses.Loss)
-    if not isinstance(model.loss, kinds) and not inspect.isroutine(model.loss):
+    losses = _each(model.loss)
+    if len(losses) != 1 or not (isinstance(losses[0], str) or callable(losses[0])):
         raise Refused("the model has not one loss but several or none", "give it one output, and one loss")
-    reduction = getattr(model.loss, "reduction", dialect.averages[-1])
+    reduction = getattr(losses[0], "reduction", dialect.averages[-1])
     if reduction not in dialect.averages:
         raise Refused(
             f"the loss has reduction={reduction!r}, and ranks add up means", f"reduction={dialect.averages[-1]!r}"
         )
+
+
+def _each(loss: Any) -> list[Any]:
+    """Keras takes one for each output, by name or in order."""
+    if isinstance(loss, Mapping):
+        return list(loss.values())
+    return list(loss) if isinstance(loss, (list, tuple)) else [loss]
 
 
 def wanted_shape(model: Any) -> tuple[int | None, ...] | None:
@@ -86,13 +91,14 @@ def wanted_shape(model: Any) -> tuple[int | None, ...] | None:
 
 
 def rehearse(model: Any, forms: Mapping[str, Form]) -> Size:
-    """One row of zeros through network, loss and metrics. Raises Refused with Keras' words when they do not fit."""
+    """One row through network, loss and metrics. Raises Refused with Keras' words when they do not fit."""
     dialect = dialects.of(model)
     assert dialect is not None
     try:
-        dialect.one_row(model, forms)
+        states = dialect.one_row(model, forms)
     except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
         raise Refused(f"the network does not take the data: {error}", _fits(forms)) from error
+    preflight.sums([getattr(one, "path", one.name) for one in dialects.metric_variables(model)], *states)
     model.optimizer.build(model.trainable_variables)
     return Size(_values(model.weights), _values(model.optimizer.variables))
 
@@ -123,10 +129,15 @@ def weights_digest(model: Any) -> str:
 def scores(model: Any, parts: Sequence[Score], *, loss_of_all: bool) -> dict[str, float]:
     """Loss and metrics of all ranks' rows. loss_of_all: each rank's loss is the sum over all ranks already."""
     model.reset_metrics()
-    for variable, *states in zip(metric_variables(model), *(one.metrics for one in parts), strict=True):
+    for variable, *states in zip(dialects.metric_variables(model), *(one.metrics for one in parts), strict=True):
         zero = np.array(variable)
         variable.assign(zero + sum(one - zero for one in states))
-    found = {name: float(value) for name, value in model.get_metrics_result().items() if np.size(value) == 1}
+    found: dict[str, float] = {}
+    for name, value in model.get_metrics_result().items():
+        values = np.array(value).ravel().tolist()
+        found |= (
+            {f"{name}_{number}": one for number, one in enumerate(values)} if len(values) > 1 else {name: values[0]}
+        )
     model.reset_metrics()
     counted = parts[:1] if loss_of_all else parts
     return found | {"loss": sum(one.loss for one in counted) / max(sum(one.rows for one in counted), 1)}

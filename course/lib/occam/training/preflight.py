@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
+from typing import Any
 
 from occam import show
 from occam.errors import NotEnough, Refused
 from occam.training.forms import Form
+from occam.training.task import DIFFER, differences
 from occam.wish import count
 
 MIB = 1 << 20
@@ -21,6 +23,9 @@ ARRAYS = 512 * MIB
 """The most that the notebook sends to the ranks itself."""
 COPIES = 4
 """Of the trainable weights, besides the optimizer's variables: weights, gradients, their vector, its sum."""
+
+OVER = "pip uninstall what you installed over the image's, and restart the kernel"
+"""What mends libraries that differ."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,12 @@ class Size:
 
     weights: int
     optimizer: int
+
+
+def alike(notebook: Mapping[str, str], image: Mapping[str, str]) -> None:
+    """The notebook's libraries are the image's, which workers have; they look themselves, too. Raises Refused."""
+    if wrong := differences(image, notebook):
+        raise Refused(f"{DIFFER}: {wrong}", OVER)
 
 
 def workers_of(cluster: Workers, wanted: int | None, *, gpu: bool) -> int:
@@ -161,9 +172,31 @@ def class_weights(given: object, *, rows_weighted: bool) -> dict[int, float]:
     return {int(one): float(weight) for one, weight in given.items()}
 
 
-def patience(retries: object, timeout: float) -> None:
+def patience(retries: object, timeout: float) -> int:
     """How often it may begin again, and seconds in which nothing moves. Raises Refused."""
-    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
-        raise Refused(f"retries must be a whole number of at least 0, not {retries!r}")
     if not timeout > 0:
         raise Refused(f"timeout must be more than 0 seconds, not {timeout!r}")
+    return count("retries", retries, least=0)
+
+
+def seed(number: object) -> int:
+    """What NumPy takes as well. Raises Refused."""
+    found = count("seed", number, least=0, fix="any one will do, as seed=1")
+    if found >= 1 << 32:
+        raise Refused(f"seed must be less than 2**32, not {found}", "any one will do, as seed=1")
+    return found
+
+
+def sums(names: Sequence[str], before: Sequence[Any], once: Sequence[Any], twice: Sequence[Any]) -> None:
+    """A metric's states after no row, a row, and that row again; raises Refused for one that does not add up."""
+    import numpy as np
+
+    for name, *seen in zip(names, before, once, twice, strict=True):
+        none, one, two = (np.asarray(state, np.float64) for state in seen)
+        with np.errstate(invalid="ignore"):
+            adds_up = np.allclose(one - none, two - one, rtol=1e-3, equal_nan=True)
+        if not adds_up:
+            raise Refused(
+                f"the state {name!r} of a metric is no sum over rows, and ranks add up the states of theirs",
+                "leave it out of compile; of result.model.predict(…) it can be computed afterwards",
+            )

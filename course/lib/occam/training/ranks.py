@@ -11,9 +11,9 @@ from dataclasses import replace
 from math import isfinite
 from typing import Any
 
-from occam.errors import TrainingFailed
+from occam.errors import Refused, TrainingFailed
 from occam.training import job as jobs
-from occam.training import wire
+from occam.training import preflight, task, wire
 from occam.training.desk import Desk, Lost
 from occam.training.job import Job
 from occam.training.plan import Plan
@@ -60,7 +60,7 @@ class Ranks:
         self._desk.say(message, rank)
 
     def hear(self) -> tuple[int, Any]:
-        """The next message that is no mere sign of life. Raises Again when a rank is lost, and TrainingFailed."""
+        """The next message that is no mere sign of life. Raises Again when a rank is lost, Refused, TrainingFailed."""
         while True:
             came = self._desk.next(LOOK)
             if time.monotonic() - self._looked > LOOKS:
@@ -130,6 +130,8 @@ class Ranks:
         self._ended = True
         text = str(error)
         said = jobs.refusal(text)
+        if said.startswith(task.DIFFER):
+            return Refused(said, preflight.OVER)
         if jobs.is_a_refusal(said):
             return TrainingFailed(said)
         if "was ended by signal" in said:

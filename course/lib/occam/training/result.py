@@ -22,7 +22,7 @@ class Result:
     seconds          of each epoch, the slowest rank's; validation and callbacks are not in it
     worker_seconds   of each epoch, those of each rank
     until_first      seconds from the call until the first epoch began to train
-    digest           SHA-256 of the weights, which every rank had at the end
+    digest           SHA-256 of the weights in the end; those of all ranks are the same after each epoch
     resumed          how often it began again after a worker was lost
     stopped          whether a callback ended it before its last epoch
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from os import PathLike, fspath
 from typing import Any, Protocol
 
@@ -20,13 +21,18 @@ _WHAT = {TRAIN: "data", VALIDATION: "validation data"}
 
 
 class Source(Protocol):
-    """forms: of one row; names: of its features, where they are columns. Then asked: arrange, and the rest for each
-    attempt."""
+    """forms: of one row, for which Spark may have to look at one; names: of its features, where they are columns. Then
+    asked: reach, arrange, and the rest for each attempt."""
 
-    forms: dict[str, Form]
     names: tuple[str, ...]
     from_spark: bool
     listings: Mapping[str, Listing]
+
+    @property
+    def forms(self) -> dict[str, Form]: ...
+
+    def reach(self, spark: Any, room: Room) -> Source:
+        """Whatever brings these rows to the workers, who are asked what they see. Raises Refused."""
 
     def arrange(self, batch: int, workers: int, seed: int | None) -> dict[str, Layout]:
         """Count the rows, and settle who gets which; without a seed they stay in order. Raises Refused."""
@@ -52,8 +58,11 @@ class Room:
     bytes: int
 
 
-def of(data: object, validation: object, spark: Any, names: tuple[Names, Names, str | None], room: Room) -> Source:
-    """names: features, label and weight, of columns. Raises Refused for what is no data to train on."""
+def of(data: object, validation: object, spark: Any, names: tuple[Names, Names, str | None]) -> Source:
+    """names: features, label and weight, of columns. Raises Refused for what is no data to train on.
+
+    Runs no job of Spark, but for the first look at Parquet files that only Spark can read.
+    """
     if isinstance(data, (tuple, list)):
         if validation is not None and not isinstance(validation, (tuple, list)):
             raise Refused("the data are arrays and the validation data are not", "validation=(x, y)")
@@ -64,28 +73,17 @@ def of(data: object, validation: object, spark: Any, names: tuple[Names, Names, 
         raise Refused("validation is data, not a fraction", "train, held_back = df.randomSplit([0.8, 0.2], seed=1)")
     paths = [fspath(one) for one in (data, validation) if isinstance(one, (str, PathLike))]
     found = _from_files(paths, names) if len(paths) == 1 + (validation is not None) else None
-    if not all(parquet.is_seen(spark, one, room.ranks) for one in paths if parquet.look(one)):
-        return _sent(found, paths)
-    if found is not None and found.bytes <= room.bytes:
-        return found
-    return FromSpark(data, validation, spark, names)
+    return found or FromSpark(data, validation, spark, names)
 
 
-def _sent(files: FromFiles | None, paths: list[str]) -> Source:
-    """What the notebook alone has goes to the workers from there, if it is not too much. Raises Refused."""
-    told = f"the workers do not see {' and '.join(paths)}, which the notebook does"
-    how = "the course's data, under /data, are seen everywhere; or give arrays"
-    if files is None:
-        raise Refused(told, how)
-    if files.bytes > preflight.ARRAYS:
-        raise Refused(f"{told}, and the rows are too many to be sent from there ({show.size(files.bytes)})", how)
-    try:
-        parts = {part: direct.loaded(one, files.forms) for part, one in files.listings.items()}
-    except (direct.Unfit, OSError) as error:
-        raise Refused(str(error)) from None
-    found = FromArrays(parts[TRAIN], parts.get(VALIDATION))
-    found.names = files.names
-    return found
+def _unseen(paths: list[str], spark: Any, ranks: int) -> str:
+    """Which of them the workers do not see, in words; "" when they see them all."""
+    if all(parquet.is_seen(spark, one, ranks) for one in paths if parquet.look(one)):
+        return ""
+    return f"the workers do not see {' and '.join(paths)}, which the notebook does"
+
+
+_SEEN = "the course's data, under /data, are seen everywhere; or give arrays"
 
 
 def _from_files(paths: list[str], names: tuple[Names, Names, str | None]) -> FromFiles | None:
@@ -111,7 +109,7 @@ def _from_files(paths: list[str], names: tuple[Names, Names, str | None]) -> Fro
     lengths = direct.lengths(first.files, wanted) if wanted else {}
     if lengths is None:
         return None
-    return FromFiles(listings, first.choice.forms(lengths))
+    return FromFiles(paths, names, listings, first.choice.forms(lengths))
 
 
 class _NoTable:
@@ -131,10 +129,38 @@ class FromFiles(_NoTable):
 
     listings: Mapping[str, Listing]
 
-    def __init__(self, listings: Mapping[str, Listing], forms: dict[str, Form]) -> None:
+    def __init__(
+        self,
+        paths: list[str],
+        columns: tuple[Names, Names, str | None],
+        listings: Mapping[str, Listing],
+        forms: dict[str, Form],
+    ) -> None:
+        self._paths, self._columns = paths, columns
         self.listings, self.forms = listings, forms
         self.names = listings[TRAIN].choice.names
         self.bytes = sum(sum(one.rows) for one in listings.values()) * row_bytes(forms)
+
+    def reach(self, spark: Any, room: Room) -> Source:
+        """Files that the notebook alone has go to the workers from there, if they are not too much; and Spark brings
+        what is too much to be written in any order."""
+        if told := _unseen(self._paths, spark, room.ranks):
+            return self._sent(told)
+        if self.bytes <= room.bytes:
+            return self
+        data, validation = (*self._paths, None)[:2]
+        return FromSpark(data, validation, spark, self._columns, self.forms)
+
+    def _sent(self, told: str) -> Source:
+        if self.bytes > preflight.ARRAYS:
+            raise Refused(f"{told}, and the rows are too many to be sent from there ({show.size(self.bytes)})", _SEEN)
+        try:
+            parts = {part: direct.loaded(one, self.forms) for part, one in self.listings.items()}
+        except (direct.Unfit, OSError) as error:
+            raise Refused(str(error)) from None
+        found = FromArrays(parts[TRAIN], parts.get(VALIDATION))
+        found.names, found.forms = self.names, self.forms
+        return found
 
     def arrange(self, batch: int, workers: int, seed: int | None) -> dict[str, Layout]:
         layouts, listings = {}, {}
@@ -156,23 +182,38 @@ class FromSpark:
     from_spark = True
     listings: Mapping[str, Listing] = {}
 
-    def __init__(self, data: object, validation: object, spark: Any, names: tuple[Names, Names, str | None]) -> None:
+    def __init__(
+        self,
+        data: object,
+        validation: object,
+        spark: Any,
+        names: tuple[Names, Names, str | None],
+        forms: dict[str, Form] | None = None,
+    ) -> None:
         given = {TRAIN: data} | ({} if validation is None else {VALIDATION: validation})
-        self._spark = spark
-        self._files = {part: isinstance(one, (str, PathLike)) for part, one in given.items()}
+        self._spark, self._known = spark, forms
+        self._files = {part: fspath(one) for part, one in given.items() if isinstance(one, (str, PathLike))}
         self._frames = {part: _frame(spark, one) for part, one in given.items()}
         types = {part: one.dtypes for part, one in self._frames.items()}
         self._choices = _alike(columns.choose(types[TRAIN], *names), types)
         self.names = self._choices[TRAIN].names
-        wanted = self._choices[TRAIN].lengths_wanted
-        self.forms = self._choices[TRAIN].forms(frame.lengths(self._frames[TRAIN], wanted) if wanted else {})
         self._parts: list[tuple[frame.Table, Layout, Permutation]] = []
+
+    @cached_property
+    def forms(self) -> dict[str, Form]:
+        wanted = self._choices[TRAIN].lengths_wanted
+        return self._known or self._choices[TRAIN].forms(frame.lengths(self._frames[TRAIN], wanted) if wanted else {})
+
+    def reach(self, spark: Any, room: Room) -> Source:
+        if told := _unseen(list(self._files.values()), spark, room.ranks):
+            raise Refused(told, _SEEN)
+        return self
 
     def arrange(self, batch: int, workers: int, seed: int | None) -> dict[str, Layout]:
         self._parts = []
         for part, one in self._frames.items():
             with job.settings(self._spark, self.conf()):
-                table = frame.table(one, self._choices[part], from_file=self._files[part])
+                table = frame.table(one, self._choices[part], from_file=part in self._files)
             rows = preflight.rows(table.rows, workers, _WHAT[part])
             mixed = seed is not None and part == TRAIN
             order = Permutation.seeded(rows, seed or 0) if mixed else Permutation(rows)
@@ -206,6 +247,8 @@ class FromArrays(_NoTable):
         preflight.arrays(sum(map(arrays.size, self._arrays.values())))
         for part, one in self._arrays.items():
             preflight.rows(len(one["x"]), 1, _WHAT[part])
+        if validation is not None:
+            self._arrays = dict(zip(given, arrays.alike(*self._arrays.values()), strict=True))
         self.forms = arrays.forms(self._arrays[TRAIN])
         if validation is not None and arrays.forms(self._arrays[VALIDATION]) != self.forms:
             raise Refused(
@@ -214,6 +257,9 @@ class FromArrays(_NoTable):
                 "make both in the same way",
             )
         self._orders: dict[str, Permutation] = {}
+
+    def reach(self, spark: Any, room: Room) -> Source:
+        return self
 
     def arrange(self, batch: int, workers: int, seed: int | None) -> dict[str, Layout]:
         layouts = {}

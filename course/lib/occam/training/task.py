@@ -20,28 +20,30 @@ if TYPE_CHECKING:
     from occam.training.shard import Files
 
 LIBRARIES = ("tensorflow-cpu", "tensorflow", "keras", "tf_keras", "numpy", "pyspark")
+DIFFER = "libraries of workers and notebook differ"
 
 
 class Refusal(Exception):
     """Why a task cannot begin, or did not end well: words for the student, found in Spark's long text by this name."""
 
 
-def versions() -> dict[str, str]:
-    """Python's and the libraries' that matter, by name; quick, since nothing is imported."""
-    found = {"Python": ".".join(map(str, sys.version_info[:3]))}
+def versions(*folders: str) -> dict[str, str]:
+    """Python's and the libraries' that matter, by name; quick, since nothing is imported.
+
+    folders  where to look; where imports look when there is none
+    """
+    found, path = {"Python": ".".join(map(str, sys.version_info[:3]))}, list(folders) or sys.path
     for name in LIBRARIES:
-        try:
-            found[name.removesuffix("-cpu")] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+        for one in importlib.metadata.distributions(name=name, path=path):
+            found.setdefault(name.removesuffix("-cpu"), one.version)
     return found
 
 
-def differences(mine: Mapping[str, str], notebooks: Mapping[str, str]) -> str:
-    """`keras 3.14 here, 3.15 in the notebook; …`, or "" when they are alike."""
-    names = [name for name in {**notebooks, **mine} if mine.get(name) != notebooks.get(name)]
+def differences(workers: Mapping[str, str], notebooks: Mapping[str, str]) -> str:
+    """`keras 3.14 on workers, 3.15 in the notebook; …`, or "" when they are alike."""
+    names = [name for name in {**notebooks, **workers} if workers.get(name) != notebooks.get(name)]
     return "; ".join(
-        f"{one} {mine.get(one, 'is not')} here, {notebooks.get(one, 'none')} in the notebook" for one in names
+        f"{one} {workers.get(one, 'is not')} on workers, {notebooks.get(one, 'none')} in the notebook" for one in names
     )
 
 
@@ -54,7 +56,7 @@ def run(plan: Plan, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatc
 
     context = BarrierTaskContext.get()
     if wrong := differences(versions(), plan.versions):
-        raise Refusal(f"libraries of workers and notebook differ: {wrong}")
+        raise Refusal(f"{DIFFER}: {wrong}")
     files = Files.new(plan.forms, plan.parts)
     with tempfile.TemporaryFile() as log:
         child = _start(plan, context, files, log)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sysconfig
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -59,35 +60,37 @@ def train(
     one = _cluster(data)
     cluster = _workers(one)
     ranks = preflight.workers_of(cluster, workers, gpu=gpu)
-    share = preflight.batch(batch_size, ranks) // ranks
-    number = preflight.epochs(epochs)
+    batch_size, epochs = preflight.batch(batch_size, ranks), preflight.epochs(epochs)
+    retries, seed = preflight.patience(retries, timeout), preflight.seed(seed)
     weighted = bool(weight) or (isinstance(data, (tuple, list)) and len(data) > 2)
     classes = preflight.class_weights(class_weight, rows_weighted=weighted)
-    preflight.patience(retries, timeout)
+    versions = task.versions()
+    preflight.alike(versions, task.versions(sysconfig.get_path("purelib")))
     spark = one.session
     with ExitStack() as stack:
         stack.enter_context(_without_job_lines())
-        rows = source.of(
-            data, validation, spark, (features, label, weight), source.Room(ranks, preflight.room(cluster, ranks))
-        )
-        from occam.training import between, conduct, network  # and with them TensorFlow
+        rows = source.of(data, validation, spark, (features, label, weight))
+        from occam.training import between, conduct, dialects, network  # and with them TensorFlow
 
-        model = network.built(build_model, seed)
-        if (wanted := network.wanted_shape(model)) is not None:
-            rows.forms["x"] = preflight.shape(rows.forms["x"], wanted)
-        values = network.rehearse(model, rows.forms)
-        preflight.memory(cluster, values, row_bytes(rows.forms), share, ranks)
-        taken = between.checked(callbacks, model)
+        with dialects.seeded(seed):
+            model = network.built(build_model)
+            taken = between.checked(callbacks, model)
+            if (wanted := network.wanted_shape(model)) is not None:
+                rows.forms["x"] = preflight.shape(rows.forms["x"], wanted)
+            values = network.rehearse(model, rows.forms)
+        preflight.memory(cluster, values, row_bytes(rows.forms), batch_size // ranks, ranks)
+        # What is above needs no job of Spark's, but for one that looks at a row of arrays or vectors.
+        rows = rows.reach(spark, source.Room(ranks, preflight.room(cluster, ranks)))
         stack.callback(rows.close)
         layouts = rows.arrange(batch_size, ranks, seed if shuffle else None)
         plan = Plan(
             ("", 0), b"", network.pickled(build_model), rows.forms, layouts, rows.from_spark, seed, shuffle,
-            task.versions(), cluster.cores, gpu, classes, rows.names, rows.listings,
+            versions, cluster.cores, gpu, classes, rows.names, rows.listings,
         )  # fmt: skip
-        calls = between.Between(model, taken, number, layouts[TRAIN].batches)
+        calls = between.Between(model, taken, epochs, layouts[TRAIN].batches)
         slots = lambda: _workers(one).slots  # noqa: E731
-        return conduct.Training(spark, plan, rows, calls, Bar(number, ranks), slots, began).run(
-            number, retries, timeout
+        return conduct.Training(spark, plan, rows, calls, Bar(epochs, ranks), slots, began).run(
+            epochs, retries, timeout
         )
 
 
