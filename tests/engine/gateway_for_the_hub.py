@@ -196,6 +196,7 @@ class Make(RequestHandler):
         cluster, _ = clusters.ledger.admit(facts, rights, lambda but: sight.look().rooms(but=but), None)
         clusters.settle(cluster, Change())
         cluster.state, cluster.message = state, message
+        cluster.lock.release()
         self.write({"app_id": facts.app_id})
 
     def delete(self) -> None:

@@ -128,6 +128,7 @@ def test_one_job_with_all_that_spark_has(stage: Stage) -> None:
 
         rows = sc.parallelize(numbers, 8).map(tag).persist(StorageLevel.MEMORY_ONLY)
         sums = dict(rows.reduceByKey(lambda a, b: a + b, 4).collect())
+        computed = seen.value
         again = rows.count()
         table = rows.toDF(["name", "n"])
         plus_one = F.udf(lambda n: n + 1, "long")
@@ -136,15 +137,18 @@ def test_one_job_with_all_that_spark_has(stage: Stage) -> None:
         joined = table.join(F.broadcast(other), "name").groupBy("weight").agg(
             F.sum(plus_one("n")).alias("n"), F.sum(half("n")).alias("half"))
         found = sorted(tuple(row) for row in joined.collect())
-        cached = sc._jsc.sc().getRDDStorageInfo()[0].numCachedPartitions()
+        kept = {one.id(): one.numCachedPartitions() for one in sc._jsc.sc().getRDDStorageInfo()}  # of programs too
+        cached = kept.get(rows.id())
         hosts = set(sc.parallelize(range(8), 8).map(lambda _: (time.sleep(0.2), socket.gethostname())[1]).collect())
-        said = {"sums": sums, "again": again, "seen": seen.value, "found": found, "cached": cached, "hosts": len(hosts)}
+        said = {"sums": sums, "again": again, "computed": computed, "seen": seen.value}
+        said |= {"found": found, "cached": cached, "hosts": len(hosts)}
         rows.unpersist(blocking=True)
     """)
     groups = [range(k, 20_000, 7) for k in range(7)]
     assert said["sums"] == {f"group {k}": sum(group) for k, group in enumerate(groups)}
     assert said["again"] == 20_000
-    assert said["seen"] == 20_000, "what was cached was not computed again"
+    assert said["computed"] >= 20_000  # more where a copy of a slow task finished too
+    assert said["seen"] == said["computed"], "what was cached was not computed again"
     assert said["cached"] == 8
     assert said["found"] == [[k, sum(group) + len(group), sum(group) / 2] for k, group in enumerate(groups)]
     assert said["hosts"] == 2
