@@ -83,6 +83,8 @@ class Student:
         answer = self.get("/hub/spawn")
         if form := re.search(r'<form[^>]*id="spawn_form"[^>]*action="([^"]*)"', answer.text):
             answer = self._choose(html.unescape(form[1]), answer.text, gpu)
+        elif gpu:
+            raise OccamError("the hub asks for no GPU", where=self.username)
         if answer.status_code >= 500:
             raise OccamError(f"the notebook does not start: {_words(answer.text)}", where=self.username)
 

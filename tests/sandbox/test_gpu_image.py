@@ -95,9 +95,6 @@ def test_notebook_and_workers_with_gpus_have_it_and_others_do_not(on: Stage) -> 
     )
     ada = Student(on.occamctl("course", "url").strip(), "ada")
     ada.sign_in(password)
-    ada.start_server()
-    assert on.notebook_image().startswith(WITHOUT)
-    on.occamctl("notebook", "stop", "ada")
     ada.start_server(gpu="1")
     assert on.notebook_image().startswith(WITH)
     with ada.kernel() as kernel:
@@ -109,6 +106,9 @@ def test_notebook_and_workers_with_gpus_have_it_and_others_do_not(on: Stage) -> 
         assert not there.error, there.error
         version = here.text.split()[-1]
         assert there.text.count(f"(True, True, '{version}')") == 2, there.text
+    on.occamctl("notebook", "stop", "ada")
+    ada.start_server()
+    assert on.notebook_image().startswith(WITHOUT)
     on.occamctl("notebook", "stop", "ada")
 
 
