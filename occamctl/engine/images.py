@@ -111,6 +111,7 @@ def notebook_image(image: Image | None = None) -> Built:
             ("requirements.lock", here / "requirements.lock"),
             ("bin/occam-notebook", here / "occam-notebook"),
             ("jupyter", here / "jupyter"),
+            ("ipython", here / "ipython"),
             ("lab/overrides.json", here / "overrides.json"),
             ("spark", _COURSE / "spark"),
             ("lib", _COURSE / "lib"),

@@ -171,7 +171,7 @@ class Care:
         self._tell(grant, f"{gpu_words.counted(grant.gpus)} went back: {why}.")
 
     def _tell(self, grant: Grant, text: str) -> None:
-        """Tell the owner where it is seen: with the GPUs, and by the library beside a running cluster."""
+        """Tell the owner where it is seen: with the GPUs on the page, and in the notebook."""
         log.info("told %s: %s", grant.owner, text)
         self.parts.gpus.tell(grant.owner, text)
 

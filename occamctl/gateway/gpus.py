@@ -220,9 +220,13 @@ class Gpus:
         return min([gpus.MOST, *(max(0, limits.gpus - has.gpus) for limits, has in held if limits.gpus is not None)])
 
     def tell(self, user: str, text: str) -> None:
-        """Tell somebody of their GPUs, also in the notebook: the library shows what its cluster is told."""
+        """Tell somebody of their GPUs, also in the notebook.
+
+        One that runs with GPUs asks for this itself (occam.my_gpus); any other shows what its cluster is told.
+        """
         self._ledger.gpus.tell(user, text)
-        for one in self._ledger.of(user):
+        grant = self._ledger.gpus.of(user)
+        for one in () if grant and grant.used else self._ledger.of(user):
             if one.living and not one.facts.own_driver:
                 one.tell(text)
 

@@ -162,6 +162,9 @@ def test_an_idle_gpu_is_announced_and_taken_and_one_that_works_stays(on: Stage) 
     for name in ("ada", "bo"):
         on.student(name).start_server(gpu="A100")
     (hers,), (his,) = on.held("ada"), on.held("bo")
+    with on.student("ada").kernel() as kernel:  # a kernel that does nothing with the GPU
+        there = kernel.run("import time; time.sleep(170)", seconds=240)
+    assert "unless it is used" in there.text, there
     wait.until(lambda: on.told("bo"), lambda told: "unless it is used" in told, "the announcement", seconds=180)
     where = next(one["host"] for one in on.gpus() if one["uuid"] == his)
     Engine.local().exec(where, ["sh", "-c", f"mkdir -p {STATE}/use; echo 60 20000 4711 >{STATE}/use/{his}"])

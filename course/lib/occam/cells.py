@@ -13,7 +13,7 @@ from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.logger import PySparkLogger
 
-from occam import driver, explain, held, kernel
+from occam import driver, explain, held, kernel, show
 from occam.cluster import Cluster
 from occam.errors import OccamError
 from occam.held import Held
@@ -39,21 +39,6 @@ def listen_to_interrupts() -> None:
     """In a plain Python: an interrupt cancels the jobs of every cluster, and not of the last one only."""
     if not kernel.in_notebook() and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, _interrupted)
-
-
-def tell(text: str) -> None:
-    """Show a student something that they did not ask for."""
-    if not kernel.in_notebook():
-        import sys
-
-        print(f"occam: {text}", file=sys.stderr, flush=True)
-        return
-    from html import escape
-
-    from IPython.display import display
-
-    html = f'<div style="border-left:4px solid #e0a800;padding:.2em .8em;white-space:pre-wrap">{escape(text)}</div>'
-    display({"text/plain": text, "text/html": html}, raw=True)
 
 
 def _after(result: Any, end: Any) -> None:
@@ -86,7 +71,7 @@ def _is_noise(record: logging.LogRecord) -> bool:
 def _failed(shell: Any, kind: Any, error: BaseException, trace: Any, tb_offset: int | None = None) -> None:
     words = _why(error)
     if words:
-        tell(words)
+        show.tell(words)
     shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
 
 

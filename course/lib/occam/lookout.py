@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Any
 
-from occam import cells, dynamic, held, jobs, kernel, starting
+from occam import cells, dynamic, held, jobs, kernel, show, starting
 from occam.held import Held
 
 BEAT = 0.5
@@ -83,7 +83,7 @@ class Lookout(threading.Thread):
     def _tell(self) -> None:
         untold, self._untold = self._untold, []
         for text in untold:
-            cells.tell(text)
+            show.tell(text)
 
     def _cell_begins(self) -> None:
         self._line.next_cell()

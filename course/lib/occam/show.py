@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from html import escape
 from typing import TYPE_CHECKING
+
+from occam import kernel
 
 if TYPE_CHECKING:
     from occam.cluster import Cluster
@@ -26,6 +29,17 @@ class Link(str):
 
     def _repr_html_(self) -> str:
         return f'<a href="{escape(self)}" target="_blank">Open the Spark UI</a>' if self else ""
+
+
+def tell(text: str) -> None:
+    """Show a student something that they did not ask for."""
+    if not kernel.in_notebook():
+        print(f"occam: {text}", file=sys.stderr, flush=True)
+        return
+    from IPython.display import display
+
+    html = f'<div style="border-left:4px solid #e0a800;padding:.2em .8em;white-space:pre-wrap">{escape(text)}</div>'
+    display({"text/plain": text, "text/html": html}, raw=True)
 
 
 def is_adaptive(name: str, bounds: tuple[int, int]) -> tuple[str, str]:

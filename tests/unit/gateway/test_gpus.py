@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from occamctl.gateway.cluster import Cluster
 from occamctl.gateway.gpus import Gpus
 from occamctl.gateway.ledger import Ledger, Worker
 from occamctl.gateway.quotas import Limits, Quota, Quotas, Rights
@@ -18,6 +19,7 @@ from occamctl.plan.fit import Room
 from occamctl.plan.gpus import GpuWish
 from occamctl.plan.observed import Gpu
 
+from .test_ledger import facts
 from .test_services import SETTINGS
 from .test_sight import node
 
@@ -61,3 +63,15 @@ def test_one_that_is_held_and_no_longer_lent_is_shown_with_its_holder() -> None:
     assert (shown["uuid"], shown["host"], shown["state"]) == ("GPU-a", "host-1", "out")
     assert shown["trouble"] == "its host lends it no more"
     assert shown["holder"] == {"kind": "notebook", "who": "students", "user": "anna", "cluster": ""}
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_who_has_a_gpu_in_the_notebook_hears_of_it_there_and_not_twice(runs: bool) -> None:
+    made, ledger = world("ready", A100)
+    if not runs:
+        ledger.gpus.put_back("anna", None)
+    cluster = Cluster(facts(), None, state="running")
+    ledger.enter(cluster)
+    made.tell("anna", "it goes")
+    assert [one.text for one in ledger.gpus.notices("anna")] == ["it goes"]
+    assert [one.text for one in cluster.notices] == ([] if runs else ["it goes"])
