@@ -28,7 +28,7 @@ from side_by_side import Line
 
 ROUNDS = 3
 DISTRIBUTOR = "spark-tensorflow-distributor==1.0.0"
-BATCH, STEPS, EPOCHS = 512, 40, 4
+BATCH, STEPS, EPOCHS = 512, 40, 10
 """Rows of one rank in a step."""
 SMALL, LARGE = 256, 1024
 """Width of the network: 73 thousand parameters, and 1.1 million."""
