@@ -31,12 +31,16 @@ def wish(text: str, count: int, memory: str) -> Said:
     Raises SpecError.
     """
     try:
+        least = {"memory": units.size(memory)} if memory else {}
+    except ValueError as error:
+        raise SpecError(str(error), where="memory of a GPU", fix="write 40G") from None
+    try:
         number = {"count": int(text) if text.isdecimal() else count}
         if count not in (1, number["count"]):
             raise SpecError(f"{text} GPUs, and --count {count}: which?", where="GPUS", fix="--count goes with a model")
         named = gpus.wish(text) if text and not text.isdecimal() else None
         which = {"profile": named.profile} if named and named.profile else {"model": named.model} if named else {}
-        said = {**number, **which, **({"memory": units.size(memory)} if memory else {})}
+        said = {**number, **which, **least}
         if gpus.wish(said) is None:
             raise ValueError("none is asked for")
     except ValueError as error:
