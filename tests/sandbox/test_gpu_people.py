@@ -160,6 +160,7 @@ def test_an_idle_gpu_is_announced_and_taken_and_one_that_works_stays(on: Stage) 
     on.file.write_text(text.replace("notebook: {", "notebook: {gpu_idle_timeout: 1m, "))
     on.occamctl("course", "up", "-y")
     for name in ("ada", "bo"):
+        on.occamctl("notebook", "stop", name)
         on.student(name).start_server(gpu="A100")
     (hers,), (his,) = on.held("ada"), on.held("bo")
     with on.student("ada").kernel() as kernel:  # a kernel that does nothing with the GPU
