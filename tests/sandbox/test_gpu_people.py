@@ -159,11 +159,12 @@ def test_an_idle_gpu_is_announced_and_taken_and_one_that_works_stays(on: Stage) 
     text = on.file.read_text()
     on.file.write_text(text.replace("notebook: {", "notebook: {gpu_idle_timeout: 1m, "))
     on.occamctl("course", "up", "-y")
-    for name in ("ada", "bo"):
+    students = {name: on.student(name) for name in ("ada", "bo")}
+    for name, student in students.items():
         on.occamctl("notebook", "stop", name)
-        on.student(name).start_server(gpu="A100")
+        student.start_server(gpu="A100")
     (hers,), (his,) = on.held("ada"), on.held("bo")
-    with on.student("ada").kernel() as kernel:  # a kernel that does nothing with the GPU
+    with students["ada"].kernel() as kernel:  # a kernel that does nothing with the GPU
         there = kernel.run("import time; time.sleep(170)", seconds=240)
     assert "unless it is used" in there.text, there
     wait.until(lambda: on.told("bo"), lambda told: "unless it is used" in told, "the announcement", seconds=180)
