@@ -1,12 +1,11 @@
 """An IPython extension for notebooks with GPUs: what their owner is told of them stands below the last cell.
 
 A GPU that nobody uses is announced and then taken back: nobody should have to look elsewhere to hear of it. The image
-loads this in every kernel; where the notebook has no GPU it does nothing.
+loads this in the kernels of a notebook that was given a GPU.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from contextlib import suppress
@@ -15,8 +14,6 @@ from typing import Any
 from occam import gateway, show
 from occam.errors import OccamError
 
-GIVEN = "NVIDIA_DRIVER_CAPABILITIES"
-"""Only containers that were given a GPU have this variable (plan/gpus.py of occamctl)."""
 EVERY = 20.0
 """Seconds between two questions; between an announcement and the end there are minutes."""
 
@@ -43,10 +40,9 @@ class Ear:
 
 def load_ipython_extension(shell: Any) -> None:
     """Begin to listen, in a thread of its own."""
-    if GIVEN in os.environ:
-        with suppress(OccamError):  # no notebook of a course
-            ear = Ear(gateway.here(), shell)
-            threading.Thread(target=_for_ever, args=(ear,), name="occam-my-gpus", daemon=True).start()
+    with suppress(OccamError):  # no notebook of a course
+        ear = Ear(gateway.here(), shell)
+        threading.Thread(target=_for_ever, args=(ear,), name="occam-my-gpus", daemon=True).start()
 
 
 def _for_ever(ear: Ear) -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import runpy
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from occam import my_gpus
+
+from occamctl.plan import gpus
+
+CONFIG = Path(__file__).parents[3] / "templates/images/notebook/ipython/ipython_kernel_config.py"
 
 
 class Gateway:
@@ -42,12 +48,11 @@ def test_before_the_first_cell_there_is_no_place_to_show_it(capsys: pytest.Captu
 
 
 @pytest.mark.parametrize("given", [True, False])
-def test_only_notebooks_with_gpus_listen(given: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    began: list[str] = []
-    monkeypatch.setattr(my_gpus.threading, "Thread", lambda **_: SimpleNamespace(start=lambda: began.append("")))
-    monkeypatch.setattr(my_gpus.gateway, "here", lambda: Gateway())
-    monkeypatch.delenv(my_gpus.GIVEN, raising=False)
-    if given:
-        monkeypatch.setenv(my_gpus.GIVEN, "compute,utility")
-    my_gpus.load_ipython_extension(SimpleNamespace(execution_count=1))
-    assert bool(began) is given
+def test_only_kernels_of_notebooks_with_gpus_load_it(given: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NVIDIA_DRIVER_CAPABILITIES", raising=False)
+    for name, value in gpus.visible(given).items():
+        monkeypatch.setenv(name, value)
+    extensions: list[str] = []
+    config = SimpleNamespace(InteractiveShellApp=SimpleNamespace(extensions=extensions))
+    runpy.run_path(str(CONFIG), {"get_config": lambda: config})
+    assert extensions == (["occam.my_gpus"] if given else [])

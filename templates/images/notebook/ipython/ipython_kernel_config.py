@@ -1,4 +1,7 @@
-"""Every kernel's extensions; those of a student's own ~/.ipython come on top."""
+"""Extensions of kernels; those of a student's own ~/.ipython come on top."""
+
+import os
 
 c = get_config()  # noqa: F821  IPython gives it
-c.InteractiveShellApp.extensions.append("occam.my_gpus")
+if "NVIDIA_DRIVER_CAPABILITIES" in os.environ:  # only containers that were given a GPU have it
+    c.InteractiveShellApp.extensions.append("occam.my_gpus")
