@@ -205,12 +205,20 @@ class Clusters:
                 self.remove_executor(cluster, one)
 
     def _replace_own(self, owner: str, wish: Wish) -> None:
-        """A kernel that was restarted keeps its id: what it had before is nobody's any more."""
+        """Wait for the end of one's own former cluster of that name.
+
+        A kernel that was restarted keeps its id: what it had before is nobody's any more. A notebook that was closed
+        gives its cluster back a moment before the next one asks.
+        """
         with suppress(NotKnown):
             there = self.ledger.get(owner, wish.name)
-            if wish.kernel and there.facts.kernel == wish.kernel and not there.over:
+            if there.over or there.facts.own_driver:
+                return
+            restarted = bool(wish.kernel) and there.facts.kernel == wish.kernel
+            if restarted:
                 log.info("cluster %s of %s: its kernel was restarted", wish.name, owner)
-                self.delete(owner, wish.name)
+            if restarted or there.state == "stopping":
+                self.end(there)
 
     def _notebook(self, owner: str) -> str:
         task = self._notebooks.task_of(owner, self._sight.look(FRESH))

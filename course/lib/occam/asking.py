@@ -105,7 +105,10 @@ class _Asked(threading.Thread):
             give_back(self._gateway, self._said)
 
 
-def give_back(gateway: Gateway, said: dict[str, Any]) -> None:
-    """Delete the cluster that the gateway `said` is ours, and no other that has its name by now."""
+def give_back(gateway: Gateway, said: dict[str, Any], seconds: float = 60) -> None:
+    """Delete the cluster that the gateway `said` is ours, and no other that has its name by now.
+
+    seconds  for which its end is waited for; it goes on without us
+    """
     with suppress(OccamError):  # else its lease ends it
-        gateway.ask("DELETE", f"clusters/{said['name']}?app_id={said.get('app_id', '')}", timeout=60)
+        gateway.ask("DELETE", f"clusters/{said['name']}?app_id={said.get('app_id', '')}", timeout=seconds)

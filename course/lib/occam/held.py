@@ -78,7 +78,11 @@ class Held:
         jvms.forget(self.java)
         as_it_was()
         if self.driver.stop() != 0:  # it was killed, or ran out of memory, and could not say good-bye
-            asking.give_back(self.gateway, {"name": self.wish.name, "app_id": self.app_id})
+            self.give_back()
+
+    def give_back(self, seconds: float = 60) -> None:
+        """Ask the gateway to end the cluster, and wait so long for it."""
+        asking.give_back(self.gateway, {"name": self.wish.name, "app_id": self.app_id}, seconds)
 
 
 def all_of_them() -> list[Held]:

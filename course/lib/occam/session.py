@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, overload
@@ -22,6 +23,9 @@ from occam.wish import Gpu, Wish, seconds
 
 if TYPE_CHECKING:
     from occam.join import Joined
+
+_LAST = 6.0
+"""Seconds that a kernel's end waits for its clusters' end; Jupyter waits 8 s for the kernel's."""
 
 
 @overload
@@ -180,9 +184,16 @@ def _adjusted(one: Held, wish: Wish, timeout: float) -> Session:
 @atexit.register
 def _at_exit() -> None:
     """The kernel ends in order: so does its cluster. One that is only restarted finds it again."""
-    leaving = kernel.restarts()
-    for one in held.known():
-        if leaving:
+    there = held.known()
+    if kernel.restarts():
+        for one in there:
             one.driver.kept.leave()
-        else:
-            one.driver.kept.stop(seconds=5)
+        return
+    for one in there:
+        one.driver.kept.stop(seconds=0)
+    end = time.monotonic() + _LAST
+    for one in there:
+        # The JVM gives it back too, but on a busy host later than the next notebook asks for one of the same name.
+        one.give_back(max(0.5, end - time.monotonic()))
+    for one in there:
+        one.driver.kept.stop(seconds=max(0.5, end - time.monotonic()))

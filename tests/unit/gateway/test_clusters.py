@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from occamctl import wait
 from occamctl.engine import swarm
-from occamctl.errors import DoesNotFit, EngineError
+from occamctl.errors import DoesNotFit, EngineError, Refused
 from occamctl.gateway.clusters import Clusters
 from occamctl.gateway.ledger import Change, Ledger, Worker
 from occamctl.gateway.quotas import Limits, Rights, Shared
@@ -134,3 +137,30 @@ def test_workers_that_were_never_made_are_not_kept(clusters: Clusters, monkeypat
         clusters.scale("anna", "lab", 2, may(16, guarantee=2))
     assert there.executors == {}
     assert there.facts.wanted == 2  # the loop makes others in their place
+
+
+def test_one_that_is_being_removed_is_waited_for_and_one_that_runs_is_not(clusters: Clusters) -> None:
+    hold(clusters, "anna", 1)
+    there = clusters.ledger.get("anna", "lab")
+    with pytest.raises(Refused, match="there is a cluster 'lab' already"):
+        clusters.create("anna", Wish("lab", 5, kernel="another"), may(16))
+    there.state = "stopping"
+    began, removed = threading.Event(), threading.Event()
+
+    def remove() -> None:  # with the lock held all the time, as Clusters.end
+        with there.lock:
+            began.set()
+            removed.wait(10)
+            clusters.ledger.remove(there)
+
+    there.lock.release()  # which hold() took
+    with ThreadPoolExecutor() as pool:
+        removal = pool.submit(remove)
+        assert began.wait(10)
+        asked = pool.submit(clusters.create, "anna", Wish("lab", 5, kernel="another"), may(16))
+        wait.nap(0.2)
+        assert not asked.done()
+        removed.set()
+        removal.result(10)
+        with pytest.raises(DoesNotFit, match="do not fit"):  # the name is free
+            asked.result(10)
