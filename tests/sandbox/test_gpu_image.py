@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from occamctl import sandbox
-from occamctl.actions.student import Student
 from occamctl.engine import images
 from occamctl.engine.client import Engine
 from occamctl.plan.lending import visible
 from occamctl.spec.course import Image
 
 from .conftest import say
+from .test_gpu_people import Stage, brought_up
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.soak]
 
@@ -42,28 +38,16 @@ spark.cluster.stop()
 """
 
 
-@dataclass
-class Stage:
-    """The course, which is up."""
+def on_host(number: int, *command: str) -> str:
+    code, out, err = Engine.local().exec(f"{COURSE}-host{number}", list(command))
+    assert code == 0, err.decode()
+    return out.decode()
 
-    file: Path
-    said: str
 
-    def occamctl(self, *words: str, code: int = 0, seconds: int = 1800) -> str:
-        whole = [sys.executable, "-m", "occamctl", *words, "-c", str(self.file)]
-        ran = subprocess.run(whole, capture_output=True, text=True, timeout=seconds, check=False)
-        assert ran.returncode == code, f"{words}: {ran.returncode}\n{ran.stdout}\n{ran.stderr}"
-        return ran.stdout
-
-    def on(self, number: int, *command: str) -> str:
-        code, out, err = Engine.local().exec(f"{COURSE}-host{number}", list(command))
-        assert code == 0, err.decode()
-        return out.decode()
-
-    def notebook_image(self) -> str:
-        """Of ada's, who has the only notebook."""
-        listed = ("docker", "service", "ls", "--filter", "label=occam.kind=notebook", "--format", "{{.Image}}")
-        return self.on(1, *listed).strip()
+def notebook_image() -> str:
+    """Of ada's, who has the only notebook."""
+    listed = ("docker", "service", "ls", "--filter", "label=occam.kind=notebook", "--format", "{{.Image}}")
+    return on_host(1, *listed).strip()
 
 
 @pytest.fixture(scope="module")
@@ -76,27 +60,22 @@ def on(built: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         "notebook: {cpu_limit: 1, mem_limit: 3G}\nspark: {worker: {cpus: 1, memory: 2G}}\n"
         "quotas: {student: {workers: 2, gpus: 2}}\nimage: {gpu: true}\n"
     )
-    made = Stage(file, "")
-    made.occamctl("host", "prepare", "--gpu")
-    made.said = made.occamctl("course", "up", "-y")
-    yield made
+    yield brought_up(file, COURSE)
     sandbox.down(COURSE)
 
 
 def test_only_the_host_with_gpus_gets_it(on: Stage) -> None:
-    tags = [on.on(number, "docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split() for number in (1, 2)]
+    tags = [
+        on_host(number, "docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split() for number in (1, 2)
+    ]
     assert [(WITHOUT in there, WITH in there) for there in tags] == [(True, False), (True, True)]
     assert on.occamctl("course", "up", "-y").startswith("Nothing to do")
 
 
 def test_notebook_and_workers_with_gpus_have_it_and_others_do_not(on: Stage) -> None:
-    password = next(
-        line.rpartition(": ")[2] for line in on.said.splitlines() if line.startswith("first password of ada")
-    )
-    ada = Student(on.occamctl("course", "url").strip(), "ada")
-    ada.sign_in(password)
+    ada = on.student("ada")
     ada.start_server(gpu="1")
-    assert on.notebook_image().startswith(WITH)
+    assert notebook_image().startswith(WITH)
     with ada.kernel() as kernel:
         here = kernel.run(HERE, seconds=300)
         assert not here.error, here.error
@@ -108,14 +87,15 @@ def test_notebook_and_workers_with_gpus_have_it_and_others_do_not(on: Stage) -> 
         assert there.text.count(f"(True, True, '{version}')") == 2, there.text
     on.occamctl("notebook", "stop", "ada")
     ada.start_server()
-    assert on.notebook_image().startswith(WITHOUT)
+    assert notebook_image().startswith(WITHOUT)
     on.occamctl("notebook", "stop", "ada")
 
 
 def test_the_deep_check_runs_it(on: Stage) -> None:
     """Simulated GPUs compute nothing; its CPUs do, and nobody is told to ask for the image that is there."""
-    rows = json.loads(on.occamctl("gpu", "check", "--deep", "-o", "json", code=3))
-    speeds = [one for row in rows for one in row["speed"]]
+    ran = on.ran("gpu", "check", "--deep", "-o", "json")
+    assert ran.returncode == 3, ran.stderr
+    speeds = [one for row in json.loads(ran.stdout) for one in row["speed"]]
     assert len(speeds) == 2
     for one in speeds:
         assert one["cpu"] > 0

@@ -47,8 +47,8 @@ class Stage:
         assert "Traceback" not in ran.stderr, ran.stderr
         return ran
 
-    def occamctl(self, *words: str, code: int = 0) -> str:
-        ran = self.ran(*words)
+    def occamctl(self, *words: str, code: int = 0, seconds: int = 600) -> str:
+        ran = self.ran(*words, seconds=seconds)
         assert ran.returncode == code, f"{words}: {ran.returncode}\n{ran.stdout}\n{ran.stderr}"
         return ran.stderr if code else ran.stdout
 
@@ -69,6 +69,20 @@ class Stage:
         return made
 
 
+def brought_up(file: Path, course: str = COURSE) -> Stage:
+    """The course of the file, which lends its hosts' GPUs."""
+    made = Stage(file, {}, "")
+    made.occamctl("host", "prepare", "--gpu")
+    said = made.occamctl("course", "up", "-y", seconds=1800)
+    start = "first password of "
+    made.passwords = dict(line.removeprefix(start).split(": ", 1) for line in said.splitlines() if start in line)
+    listed = file.with_name(f"{course}-passwords.csv")
+    if listed.exists():
+        made.passwords |= dict(line.split(",")[:2] for line in listed.read_text().splitlines()[1:])
+    made.url = made.occamctl("course", "url").strip()
+    return made
+
+
 @pytest.fixture(scope="module")
 def on(built: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     sandbox.down(COURSE)
@@ -79,16 +93,7 @@ def on(built: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         "notebook: {cpu_limit: 1, mem_limit: 2G}\nspark: {worker: {cpus: 1, memory: 1G}}\n"
         "quotas: {student: {workers: 2, gpus: 2}}\n"
     )
-    made = Stage(file, {}, "")
-    made.occamctl("host", "prepare", "--gpu")
-    said = made.occamctl("course", "up", "-y")
-    start = "first password of "
-    made.passwords = dict(line.removeprefix(start).split(": ", 1) for line in said.splitlines() if start in line)
-    listed = file.with_name(f"{COURSE}-passwords.csv")
-    if listed.exists():
-        made.passwords |= dict(line.split(",")[:2] for line in listed.read_text().splitlines()[1:])
-    made.url = made.occamctl("course", "url").strip()
-    yield made
+    yield brought_up(file)
     sandbox.down(COURSE)
 
 
